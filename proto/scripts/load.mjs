@@ -21,7 +21,10 @@ export function loadRoot() {
   const find = root.resolvePath.bind(root);
   root.resolvePath = (origin, target) =>
     /^(zone|google\/rpc)\//.test(target) ? join(protoDir, target) : find(origin, target);
-  root.loadSync(protoFiles().map((file) => join(protoDir, file)), { keepCase: false });
+  root.loadSync(
+    protoFiles().map((file) => join(protoDir, file)),
+    { keepCase: false },
+  );
   root.resolveAll();
   return root;
 }

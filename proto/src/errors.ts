@@ -54,7 +54,9 @@ export class ZoneError extends Error {
   /** As gRPC sends it: code, message, and google.rpc.Status with ErrorInfo and ResourceInfo in the trailer. */
   toStatus(): StatusObject {
     const { ErrorInfo, ResourceInfo, Status } = google.rpc;
-    const details = [any("ErrorInfo", ErrorInfo.encode({ reason: this.reason, domain: this.domain, metadata: this.metadata }))];
+    const details = [
+      any("ErrorInfo", ErrorInfo.encode({ reason: this.reason, domain: this.domain, metadata: this.metadata })),
+    ];
     if (this.resource) {
       const { type, name } = this.resource;
       details.push(any("ResourceInfo", ResourceInfo.encode({ resourceType: type, resourceName: name })));
@@ -76,7 +78,13 @@ function isServiceError(thrown: unknown): thrown is ServiceError {
 
 function fromServiceError(error: ServiceError): ZoneError {
   const code = (status[error.code] ?? "UNKNOWN") as Code;
-  const init: ZoneErrorInit = { code, reason: code, domain: "grpc", message: error.details || error.message, cause: error };
+  const init: ZoneErrorInit = {
+    code,
+    reason: code,
+    domain: "grpc",
+    message: error.details || error.message,
+    cause: error,
+  };
   const raw = error.metadata?.get(DETAILS_KEY)[0];
   if (!Buffer.isBuffer(raw) || raw.length > MAX_DETAILS_BYTES) return new ZoneError(init);
   try {

@@ -3,10 +3,10 @@ import { google, zone } from "../gen/messages.js";
 /** Messages of zone.agent.v1, zone.bridge.v1 and google. */
 export const agent = zone.agent.v1;
 export const bridge = zone.bridge.v1;
-export { google, zone };
 export { fileDescriptors } from "../gen/descriptors.js";
 export * from "../gen/services.js";
 export { type CallOptions, createClient, type ServiceClient } from "./client.js";
 export { type Code, ZoneError, type ZoneErrorInit } from "./errors.js";
 export type { Handlers, Method, Service } from "./rpc.js";
 export { fromDuration, fromTimestamp, toDuration, toTimestamp } from "./time.js";
+export { google, zone };
