@@ -13,7 +13,7 @@ const may = {
   cli: ["proto"],
   image: [],
   test: ["proto", "native", "link", "host-bridge"],
-  bench: ["proto", "native", "link"],
+  bench: ["proto", "test"],
 };
 
 script(async () => {

@@ -19,7 +19,13 @@ export interface ExecOutcome {
  * Starts a process in a zone and carries its stdio to the end, as `zonectl exec` does, checking the order of messages on
  * the way: offsets without holes, EOF of each stream before the exit, nothing after it.
  */
-export function exec(bridge: TestBridge, zone: string, spec: NonNullable<Spec>, input?: Buffer): Promise<ExecOutcome> {
+export function exec(
+  bridge: TestBridge,
+  zone: string,
+  spec: NonNullable<Spec>,
+  input?: Buffer,
+  chunkBytes = 65536,
+): Promise<ExecOutcome> {
   return new Promise((resolve, reject) => {
     const call = bridge.process_.attach(inZone(zone));
     const chunks = {
@@ -41,8 +47,8 @@ export function exec(bridge: TestBridge, zone: string, spec: NonNullable<Spec>, 
       if (message.opened) {
         outcome.id = message.opened.process?.id ?? "";
         if (input) {
-          for (let offset = 0; offset < input.length; offset += 65536) {
-            call.write({ stdin: { offset, data: input.subarray(offset, offset + 65536) } });
+          for (let offset = 0; offset < input.length; offset += chunkBytes) {
+            call.write({ stdin: { offset, data: input.subarray(offset, offset + chunkBytes) } });
           }
           call.write({ stdinEof: { offset: input.length } });
         }
