@@ -1,0 +1,50 @@
+import type { CapabilitySets } from "@zone/native";
+import { invalid } from "../errors.js";
+
+/** Names of capabilities(7) without CAP_, by number. */
+const NAMES = [
+  ...["CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP"],
+  ...["LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER"],
+  ...["SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE"],
+  ...["SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP"],
+  ...["MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF"],
+  "CHECKPOINT_RESTORE",
+];
+
+/** A set of capabilities: bit n is capability n. */
+export type CapabilityMask = bigint;
+
+/** Every capability that Linux 5.9 and later knows. */
+export const ALL_CAPABILITIES: CapabilityMask = (1n << BigInt(NAMES.length)) - 1n;
+
+/** What Docker gives a container: https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities */
+export const DEFAULT_CAPABILITIES: CapabilityMask = parseCapabilities([
+  ...["CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID"],
+  ...["SETFCAP", "SETPCAP", "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE"],
+]);
+
+/** The set of these names: "CAP_CHOWN", "chown" or "ALL". Throws INVALID_CAPABILITY on any other. */
+export function parseCapabilities(names: readonly string[]): CapabilityMask {
+  let mask = 0n;
+  for (const name of names) {
+    const plain = name.toUpperCase().replace(/^CAP_/, "");
+    if (plain === "ALL") {
+      mask |= ALL_CAPABILITIES;
+      continue;
+    }
+    const number = NAMES.indexOf(plain);
+    if (number < 0)
+      throw invalid("INVALID_CAPABILITY", `"${name.slice(0, 40)}" is not a capability; capabilities(7) lists them`);
+    mask |= 1n << BigInt(number);
+  }
+  return mask;
+}
+
+/**
+ * The sets of a process that may have `mask`. Root has them; another user keeps them in the bounding set alone, where
+ * set-user-ID programs find them. Nothing is inheritable: Docker's CVE-2022-24769 was that.
+ */
+export function capabilitySets(mask: CapabilityMask, uid: number): CapabilitySets {
+  const held = uid === 0 ? mask : 0n;
+  return { bounding: mask, permitted: held, effective: held, inheritable: 0n, ambient: 0n };
+}
