@@ -1,0 +1,300 @@
+import { type ClientHttp2Stream, constants, type IncomingHttpHeaders, type OutgoingHttpHeaders } from "node:http2";
+import * as grpc from "@grpc/grpc-js";
+import type { DuplexChannel } from "./duplex-channel.js";
+import { messageOf } from "./errors.js";
+import { statusFromHttp, statusFromReset, statusFromTrailers, statusOf } from "./grpc-status.js";
+import { MessageDecoder, MessageError, messagePrefix } from "./message-framing.js";
+
+const { status } = grpc;
+type Call = grpc.experimental.CallStream;
+type CreateCall = Parameters<grpc.ChannelInterface["createCall"]>;
+
+/** What createCall was given. */
+export interface CallRequest {
+  readonly method: string;
+  readonly deadline: grpc.Deadline;
+  readonly host: string;
+  readonly parent: CreateCall[3];
+  readonly flags: CreateCall[4];
+}
+
+/** Up to here a message is copied behind its prefix, which is cheaper than a second write. */
+const COPY_MAX_BYTES = 16 * 1024;
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
+let calls = 0;
+
+/**
+ * One call: an HTTP/2 stream. Its end is told to the listener once. What the server said (messages, then its status) comes in
+ * order and at the reader's pace; what this side decides (cancel, deadline, lost link) comes at once.
+ *
+ * created --start--> open --status delivered--> done
+ * created, open --cancel, deadline, link lost--> done
+ */
+export class DuplexCall implements Call {
+  readonly #channel: DuplexChannel;
+  readonly #request: CallRequest;
+  readonly #number = ++calls;
+  readonly #deadline: number;
+  readonly #decoder: MessageDecoder;
+  #phase: "created" | "open" | "done" = "created";
+  #listener: Parameters<Call["start"]>[1] | undefined;
+  #stream: ClientHttp2Stream | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #credentials = false;
+  /** The end of a call that is over before it has a listener. */
+  #early: grpc.StatusObject | undefined;
+  /** Messages that the reader has asked for. */
+  #wanted = 0;
+  /** A message that is there before the reader has asked for it. */
+  #ready: Buffer | undefined;
+  /** All of the response's bytes are in the decoder. */
+  #inputEnded = false;
+  /** What the server said about the call's end. */
+  #verdict: grpc.StatusObject | undefined;
+
+  constructor(channel: DuplexChannel, request: CallRequest) {
+    this.#channel = channel;
+    this.#request = request;
+    this.#decoder = new MessageDecoder(channel.maxReceiveBytes);
+    this.#deadline = this.#followParent(Number(request.deadline));
+  }
+
+  getPeer(): string {
+    return this.#channel.getTarget();
+  }
+
+  getCallNumber(): number {
+    return this.#number;
+  }
+
+  getAuthContext(): null {
+    return null;
+  }
+
+  setCredentials(): void {
+    this.#credentials = true;
+  }
+
+  start(metadata: grpc.Metadata, listener: Parameters<Call["start"]>[1]): void {
+    this.#listener = listener;
+    if (this.#early) {
+      this.#tell(this.#early);
+      return;
+    }
+    const opened = this.#refusal() ?? this.#open(metadata);
+    if ("code" in opened) {
+      this.#finish(opened);
+      return;
+    }
+    this.#stream = opened.stream;
+    this.#phase = "open";
+    this.#listen(opened.stream);
+    this.#watchDeadline();
+  }
+
+  /** Why the call cannot even begin. */
+  #refusal(): grpc.StatusObject | undefined {
+    if (this.#credentials) {
+      return statusOf(status.UNAUTHENTICATED, "call credentials need a secure channel, which a link is not");
+    }
+    if (this.#deadline <= Date.now()) return deadlineExceeded();
+    const { http2 } = this.#channel;
+    return http2.closed || http2.destroyed ? this.#lost() : undefined;
+  }
+
+  #open(metadata: grpc.Metadata): { stream: ClientHttp2Stream } | grpc.StatusObject {
+    try {
+      return { stream: this.#channel.http2.request(this.#headers(metadata)) };
+    } catch (error) {
+      if (isGoaway(error)) return this.#lost();
+      return statusOf(status.INTERNAL, `the call cannot be sent: ${messageOf(error)}`);
+    }
+  }
+
+  sendMessageWithContext(context: Parameters<Call["sendMessageWithContext"]>[0], message: Buffer): void {
+    const stream = this.#stream;
+    // A failed write ends the stream, and its "close" the call. nextTick: no callback while the stream writes (nodejs/node#49147).
+    const done = () => process.nextTick(() => context.callback?.());
+    const prefix = messagePrefix(message.length);
+    if (!stream || stream.destroyed || stream.writableEnded) {
+      done();
+    } else if (message.length <= COPY_MAX_BYTES) {
+      stream.write(Buffer.concat([prefix, message]), done);
+    } else {
+      stream.cork();
+      stream.write(prefix);
+      stream.write(message, done);
+      stream.uncork();
+    }
+  }
+
+  halfClose(): void {
+    if (this.#stream && !this.#stream.destroyed && !this.#stream.writableEnded) this.#stream.end();
+  }
+
+  startRead(): void {
+    this.#wanted++;
+    this.#deliver();
+  }
+
+  cancelWithStatus(code: grpc.status, details: string): void {
+    this.#finish(statusOf(code, details));
+  }
+
+  /** A call made while serving another ends with it, as far as `grpc.propagate` says. Gives the deadline, in ms since the epoch. */
+  #followParent(deadline: number): number {
+    const { parent, flags } = this.#request;
+    if (!parent) return deadline;
+    const wanted = flags ?? grpc.propagate.DEFAULTS;
+    if (wanted & grpc.propagate.CANCELLATION) {
+      const cancel = () => this.cancelWithStatus(status.CANCELLED, "the call that this one was made for was cancelled");
+      if (parent.cancelled) cancel();
+      else parent.once("cancelled", cancel);
+    }
+    return wanted & grpc.propagate.DEADLINE ? Math.min(deadline, Number(parent.getDeadline())) : deadline;
+  }
+
+  #headers(metadata: grpc.Metadata): OutgoingHttpHeaders {
+    return {
+      ...(metadata.toHttp2Headers() as OutgoingHttpHeaders),
+      ":method": "POST",
+      ":path": this.#request.method,
+      ":scheme": "http",
+      ":authority": this.#request.host,
+      "content-type": "application/grpc",
+      te: "trailers",
+      "grpc-accept-encoding": "identity",
+      "user-agent": "zone-link",
+      ...(this.#deadline === Number.POSITIVE_INFINITY
+        ? {}
+        : { "grpc-timeout": timeoutHeader(this.#deadline - Date.now()) }),
+    };
+  }
+
+  #listen(stream: ClientHttp2Stream): void {
+    stream.pause();
+    stream.on("response", (headers) => this.#onResponse(headers));
+    stream.on("trailers", (headers) => {
+      this.#verdict ??= statusFromTrailers(headers);
+      this.#deliver();
+    });
+    stream.on("data", (chunk: Buffer) => {
+      if (this.#phase === "done") return;
+      this.#decoder.push(chunk);
+      this.#deliver();
+    });
+    stream.on("end", () => {
+      this.#inputEnded = true;
+      this.#deliver();
+    });
+    stream.on("error", () => {}); // "close" comes after it, and its rstCode or the session's state say more
+    stream.on("close", () => this.#onClose(stream));
+  }
+
+  #onResponse(headers: IncomingHttpHeaders & { ":status"?: number }): void {
+    if (headers[":status"] !== 200) this.#verdict = statusFromHttp(headers[":status"]);
+    else if (headers["grpc-status"] !== undefined) this.#verdict = statusFromTrailers(headers);
+    else this.#onMetadata(headers);
+    this.#deliver();
+  }
+
+  #onMetadata(headers: IncomingHttpHeaders): void {
+    try {
+      const metadata = grpc.Metadata.fromHttp2Headers(headers);
+      if (this.#phase === "open") this.#listener?.onReceiveMetadata(metadata);
+    } catch (error) {
+      this.#finish(statusOf(status.INTERNAL, `the response's metadata cannot be read: ${messageOf(error)}`));
+    }
+  }
+
+  #onClose(stream: ClientHttp2Stream): void {
+    // Without "end" bytes may be missing: then only an error that the server gave can stand.
+    const complete = this.#inputEnded && this.#verdict !== undefined;
+    if (!complete && (this.#verdict === undefined || this.#verdict.code === status.OK)) {
+      this.#verdict = this.#channel.http2.destroyed ? this.#lost() : statusFromReset(stream.rstCode);
+    }
+    this.#inputEnded = true;
+    this.#deliver();
+  }
+
+  /** Gives the reader what it wants of what there is, and the status after the last message. */
+  #deliver(): void {
+    while (this.#phase === "open") {
+      this.#ready ??= this.#nextMessage();
+      if (this.#ready === undefined) break;
+      if (this.#wanted === 0) {
+        this.#stream?.pause();
+        return;
+      }
+      const message = this.#ready;
+      this.#ready = undefined;
+      this.#wanted--;
+      this.#listener?.onReceiveMessage(message);
+    }
+    if (this.#phase !== "open") return;
+    if (this.#inputEnded && this.#verdict) this.#finish(this.#checked(this.#verdict));
+    else this.#stream?.resume(); // for the next message, or to see that there is none: less than one is in memory
+  }
+
+  #nextMessage(): Buffer | undefined {
+    try {
+      return this.#decoder.next();
+    } catch (error) {
+      if (!(error instanceof MessageError)) throw error;
+      const code = error.kind === "too-long" ? status.RESOURCE_EXHAUSTED : status.INTERNAL;
+      this.#finish(this.#verdict && this.#verdict.code !== status.OK ? this.#verdict : statusOf(code, error.message));
+      return undefined;
+    }
+  }
+
+  #checked(verdict: grpc.StatusObject): grpc.StatusObject {
+    const cut = verdict.code === status.OK && this.#decoder.truncated;
+    return cut ? statusOf(status.INTERNAL, "the response ended within a message") : verdict;
+  }
+
+  /** Ends the call, whatever its phase. The first end counts. */
+  #finish(end: grpc.StatusObject): void {
+    if (this.#phase === "done") return;
+    this.#phase = "done";
+    clearTimeout(this.#timer);
+    const stream = this.#stream;
+    if (stream && !stream.closed && !stream.destroyed) {
+      stream.close(end.code === status.OK ? constants.NGHTTP2_NO_ERROR : constants.NGHTTP2_CANCEL);
+    }
+    stream?.resume(); // what is still to come is dropped, so that the stream can end
+    if (this.#listener) this.#tell(end);
+    else this.#early = end;
+  }
+
+  /** Never from within the caller's own call of `start` or `cancel`. */
+  #tell(end: grpc.StatusObject): void {
+    process.nextTick(() => this.#listener?.onReceiveStatus(end));
+  }
+
+  #lost(): grpc.StatusObject {
+    return statusOf(status.UNAVAILABLE, this.#channel.lossReason().message);
+  }
+
+  #watchDeadline(): void {
+    if (this.#deadline === Number.POSITIVE_INFINITY) return;
+    const ms = this.#deadline - Date.now();
+    if (ms <= 0) this.#finish(deadlineExceeded());
+    else this.#timer = setTimeout(() => this.#watchDeadline(), Math.min(Math.ceil(ms), MAX_TIMEOUT_MS));
+  }
+}
+
+function deadlineExceeded(): grpc.StatusObject {
+  return statusOf(status.DEADLINE_EXCEEDED, "the deadline is exceeded");
+}
+
+function isGoaway(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "ERR_HTTP2_GOAWAY_SESSION";
+}
+
+/** At most eight digits and a unit. */
+function timeoutHeader(ms: number): string {
+  const whole = Math.max(1, Math.ceil(ms));
+  if (whole < 1e8) return `${whole}m`;
+  const seconds = Math.ceil(whole / 1000);
+  return seconds < 1e8 ? `${seconds}S` : `${Math.min(Math.ceil(seconds / 3600), 99_999_999)}H`;
+}
