@@ -27,6 +27,8 @@ export interface Addon {
   setHostname(name: string): void;
   peerCredentials(fd: number): { pid: number; uid: number; gid: number };
 
+  /** Throws EPERM when the event loop cannot wait for the descriptor (a file, /dev/null). */
+  assertPollable(fd: number): void;
   /** Reads until the buffer is full or the descriptor would block: bytes, 0 when it would block, -1 at EOF (or EIO). */
   readAvailable(fd: number, buffer: Uint8Array): number;
   /** Sends one packet with descriptors; false when it would block. */

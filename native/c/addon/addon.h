@@ -1,0 +1,65 @@
+/* addon.h - what the files of zone.node share. Each function that JavaScript sees is listed in module.c. */
+#ifndef ZONE_ADDON_H
+#define ZONE_ADDON_H
+
+#define NAPI_VERSION 8
+#include <node_api.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Throws Error {code, errno (negative, as Node's), syscall, path} and returns NULL. */
+napi_value za_fail(napi_env env, int errnum, const char *syscall, const char *path);
+
+/* Takes exactly n arguments. Like all readers below: throws TypeError or RangeError and returns false when it cannot. */
+bool za_args(napi_env env, napi_callback_info info, size_t n, napi_value *argv);
+bool za_int(napi_env env, napi_value value, int *out);
+bool za_uint32(napi_env env, napi_value value, uint32_t *out);
+bool za_int64(napi_env env, napi_value value, int64_t *out);
+/* A string without NUL, of less than `size` bytes in UTF-8. */
+bool za_string(napi_env env, napi_value value, char *out, size_t size);
+bool za_bytes(napi_env env, napi_value value, uint8_t **data, size_t *length);
+
+napi_value za_number(napi_env env, int64_t number);
+napi_value za_undefined(napi_env env);
+/* A plain object of numbers: names and values, n of each. */
+napi_value za_object(napi_env env, size_t n, const char *const *names, const int64_t *values);
+
+/* descriptors.c */
+napi_value za_pipe(napi_env env, napi_callback_info info);
+napi_value za_socket_pair(napi_env env, napi_callback_info info);
+napi_value za_dup(napi_env env, napi_callback_info info);
+napi_value za_close_fd(napi_env env, napi_callback_info info);
+napi_value za_assert_pollable(napi_env env, napi_callback_info info);
+napi_value za_read_available(napi_env env, napi_callback_info info);
+/* files.c */
+napi_value za_memfd(napi_env env, napi_callback_info info);
+napi_value za_memfd_from_file(napi_env env, napi_callback_info info);
+napi_value za_open_in_root(napi_env env, napi_callback_info info);
+/* pty.c */
+napi_value za_open_pty(napi_env env, napi_callback_info info);
+napi_value za_set_window_size(napi_env env, napi_callback_info info);
+napi_value za_tty_eof_character(napi_env env, napi_callback_info info);
+/* system.c */
+napi_value za_mount(napi_env env, napi_callback_info info);
+napi_value za_unmount(napi_env env, napi_callback_info info);
+napi_value za_make_node(napi_env env, napi_callback_info info);
+napi_value za_set_time(napi_env env, napi_callback_info info);
+napi_value za_add_entropy(napi_env env, napi_callback_info info);
+napi_value za_set_hostname(napi_env env, napi_callback_info info);
+/* sockets.c */
+napi_value za_peer_credentials(napi_env env, napi_callback_info info);
+napi_value za_send_packet(napi_env env, napi_callback_info info);
+napi_value za_receive_packet(napi_env env, napi_callback_info info);
+napi_value za_socket_error(napi_env env, napi_callback_info info);
+napi_value za_vsock_socket(napi_env env, napi_callback_info info);
+napi_value za_vsock_connect(napi_env env, napi_callback_info info);
+napi_value za_vsock_listen(napi_env env, napi_callback_info info);
+napi_value za_vsock_accept(napi_env env, napi_callback_info info);
+napi_value za_vsock_local_cid(napi_env env, napi_callback_info info);
+/* poll.c */
+napi_value za_poll_start(napi_env env, napi_callback_info info);
+napi_value za_poll_update(napi_env env, napi_callback_info info);
+napi_value za_poll_stop(napi_env env, napi_callback_info info);
+
+#endif
