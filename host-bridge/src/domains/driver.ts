@@ -66,4 +66,3 @@ export interface DomainDriver {
   /** Takes up a domain that an earlier bridge made; undefined when it is gone (what was left of it is removed). */
   adopt(record: DomainRecord): Promise<Domain | undefined>;
 }
-
