@@ -4,7 +4,7 @@ export interface DomainConfig {
   id: string;
   memoryBytes: number;
   vcpus: number;
-  /** The disk that holds the workload's image; attached read-only with this serial (at most 20 bytes). */
+  /** Read-only, seen by the guest under their serials. */
   disks: DomainDisk[];
   /** Boot the kernel instead of cloning a template. */
   cold: boolean;
@@ -40,7 +40,7 @@ export type DomainEnd =
 /** A running domain. */
 export interface Domain {
   readonly record: DomainRecord;
-  /** Whether it was cloned from a template, and so must be renewed before any workload. */
+  /** Whether this create cloned it from a template: it must be renewed before any workload. False for an adopted domain. */
   readonly cloned: boolean;
   /** Settles once, when the domain is gone. Never rejects. */
   readonly ended: Promise<DomainEnd>;
@@ -65,4 +65,6 @@ export interface DomainDriver {
   create(config: DomainConfig, progress: ProgressFn, signal: AbortSignal): Promise<Domain>;
   /** Takes up a domain that an earlier bridge made; undefined when it is gone (what was left of it is removed). */
   adopt(record: DomainRecord): Promise<Domain | undefined>;
+  /** Ends what an earlier bridge left half made. To be called once, after every adoption and before the first create. */
+  sweep?(): Promise<void>;
 }

@@ -1,0 +1,103 @@
+import { closeSync, openSync, readFileSync, renameSync, statSync, writeSync } from "node:fs";
+import type { Socket } from "node:net";
+
+/** What is kept in memory, and shown. */
+const TAIL_BYTES = 64 * 1024;
+/** When the file is rotated; one old one is kept. */
+const FILE_BYTES = 1 << 20;
+/** A guest may write for ever: at most this many bytes are read from it in a millisecond. */
+const BYTES_PER_MS = 4096;
+
+/**
+ * The console of one guest: its last bytes in memory, and in a file that a later bridge goes on from. The bytes are hostile and
+ * never interpreted. Writes are synchronous: they are small, slow (see BYTES_PER_MS) and go to a tmpfs.
+ */
+export class ConsoleLog {
+  readonly #path: string;
+  #pieces: Buffer[] = [];
+  #held = 0;
+  #file: { fd: number; size: number } | undefined;
+
+  /** Goes on with the file at `path` where there is one. */
+  constructor(path: string) {
+    this.#path = path;
+    for (const earlier of [`${path}.1`, path]) this.#hold(readIfThere(earlier));
+    const fd = openSync(path, "a", 0o600);
+    this.#file = { fd, size: statSync(path).size };
+  }
+
+  append(chunk: Buffer): void {
+    this.#hold(chunk);
+    if (!this.#file) return;
+    try {
+      writeSync(this.#file.fd, chunk);
+      this.#file.size += chunk.length;
+      if (this.#file.size >= FILE_BYTES) this.#rotate();
+    } catch (error) {
+      this.close();
+      this.#hold(Buffer.from(`\n[bridge: cannot keep the console in ${this.#path}: ${(error as Error).message}]\n`));
+    }
+  }
+
+  /** The last bytes, at most 64 KiB. */
+  tail(): Buffer {
+    const all = Buffer.concat(this.#pieces);
+    const tail = all.subarray(Math.max(0, all.length - TAIL_BYTES));
+    this.#pieces = [tail];
+    this.#held = tail.length;
+    return Buffer.from(tail);
+  }
+
+  close(): void {
+    if (this.#file) closeSync(this.#file.fd);
+    this.#file = undefined;
+  }
+
+  #hold(chunk: Buffer): void {
+    this.#pieces.push(chunk);
+    this.#held += chunk.length;
+    if (this.#held > 2 * TAIL_BYTES || this.#pieces.length > 1024) this.tail();
+  }
+
+  #rotate(): void {
+    this.close();
+    renameSync(this.#path, `${this.#path}.1`);
+    this.#file = { fd: openSync(this.#path, "a", 0o600), size: 0 };
+  }
+}
+
+/** Reads a console's socket into `log` no faster than BYTES_PER_MS. Settles when the other side has closed and all is read. */
+export function readConsole(socket: Socket, log: ConsoleLog): Promise<void> {
+  return new Promise((resolve) => {
+    socket.on("data", (chunk: Buffer) => {
+      log.append(chunk);
+      socket.pause();
+      setTimeout(() => socket.resume(), chunk.length / BYTES_PER_MS);
+    });
+    socket.on("error", (error) => log.append(Buffer.from(`\n[bridge: console lost: ${error.message}]\n`)));
+    socket.once("close", () => resolve());
+  });
+}
+
+/** The last `count` lines of a console for a message to people: printable ASCII, bounded. */
+export function lastLines(console: Buffer, count = 6): string {
+  const lines = console
+    .subarray(Math.max(0, console.length - 4096))
+    .toString("latin1")
+    .split(/[\r\n]+/)
+    .map((line) => line.replace(/[^ -~]/g, "").trimEnd())
+    .filter((line) => line !== "");
+  return lines
+    .slice(-count)
+    .map((line) => line.slice(0, 200))
+    .join(" | ");
+}
+
+function readIfThere(path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return Buffer.alloc(0);
+    throw error;
+  }
+}

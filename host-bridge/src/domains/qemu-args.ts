@@ -1,0 +1,166 @@
+/** How guest code runs: by the host's kernel, or emulated. */
+export type Accelerator = "kvm" | "tcg";
+
+/**
+ * What the workload's disk is in a template, until a clone puts a real one there: a read-only disk of zeros whose size the guest
+ * has learnt. The clone's disk is smaller, and reads beyond its end fail; an erofs never makes them.
+ */
+const PLACEHOLDER_BYTES = 2 ** 40;
+
+/** Disks named "w0" up to here exist in every domain; further ones are hot-plugged into clones. */
+export const PLACEHOLDERS = 1;
+
+/** Where a domain's memory is. Descriptors are the VMM's own numbers. */
+export type Memory =
+  /** Its own, gone with it. */
+  | { kind: "private" }
+  /** In the file, which becomes a template. */
+  | { kind: "template"; fd: number }
+  /** Copy-on-write over the template's file: a sealed memfd, so that no VMM can change it for its siblings. */
+  | { kind: "clone"; fd: number };
+
+export interface Disk {
+  serial: string;
+  /** Descriptor of the read-only file; absent for a placeholder. */
+  fd: number | undefined;
+}
+
+export interface QemuConfig {
+  /** For people who read `ps`. */
+  name: string;
+  accelerator: Accelerator;
+  memoryBytes: number;
+  vcpus: number;
+  memory: Memory;
+  /** There from the start: the zone's root first, then the workload's. */
+  disks: Disk[];
+  /** Handed over, to be attached with `hotplugCommands`. */
+  laterDisks: Disk[];
+  /** A clone has the kernel in its memory already. */
+  boot: { kind: "kernel"; kernelFd: number; initramfsFd: number; commandLine: string } | { kind: "incoming" };
+}
+
+/** Sockets in a domain's folder. QEMU makes them by name in its working directory: it may have no right on the folders above. */
+const SOCKETS = { qmp: "qmp.sock", link: "link.sock", console: "console.sock" } as const;
+
+/** The sockets of the domain in `directory`, by path. */
+export function socketPaths(directory: string): Record<keyof typeof SOCKETS, string> {
+  return {
+    qmp: `${directory}/${SOCKETS.qmp}`,
+    link: `${directory}/${SOCKETS.link}`,
+    console: `${directory}/${SOCKETS.console}`,
+  };
+}
+
+/**
+ * QEMU's argv without the program. Pure: the same config always gives the same machine, which is what lets the state of one be
+ * loaded by another. The guest is stopped until QMP's `cont`.
+ */
+export function qemuArgs(config: QemuConfig): string[] {
+  const { accelerator } = config;
+  return [
+    ...["-name", `guest=${quote(config.name)}`],
+    ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-S"],
+    // No new program, no gained privilege, no other scheduling: what a broken-out guest could want first.
+    ...["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"],
+    ...["-machine", "pc,usb=off,vmport=off,smbus=off,hpet=off,i8042=off,graphics=off,memory-backend=ram"],
+    ...["-accel", accelerator === "kvm" ? "kvm" : "tcg,thread=multi"],
+    ...["-cpu", cpuModel(accelerator)],
+    ...["-smp", String(config.vcpus)],
+    ...["-m", `size=${mebibytes(config.memoryBytes)}M`],
+    ...["-object", memoryBackend(config)],
+    ...["-chardev", listening("qmp"), "-mon", "chardev=qmp,mode=control"],
+    ...["-chardev", listening("console"), "-serial", "chardev:console"],
+    ...["-chardev", listening("link")],
+    // Two ports (the first is reserved for a console) instead of 31: the guest allocates queues for all.
+    ...["-device", "virtio-serial-pci,id=ports,addr=3,max_ports=2,disable-legacy=on"],
+    ...["-device", "virtserialport,id=link,bus=ports.0,nr=1,chardev=link,name=zone.link"],
+    ...config.disks.flatMap(diskArgs),
+    ...config.laterDisks.flatMap(({ fd }) => (fd === undefined ? [] : addFd(fd))),
+    // Tells a kernel with CONFIG_VMGENID that it was cloned. Debian's cloud kernel has none: System.Renew does it there.
+    ...["-device", "vmgenid,guid=auto", "-device", "pvpanic-pci,addr=2"],
+    ...bootArgs(config.boot),
+  ];
+}
+
+/** Everything that this VMM offers to the guest: stable between a template and its clones on one host. */
+export function cpuModel(accelerator: Accelerator): string {
+  return accelerator === "kvm" ? "host" : "max";
+}
+
+/** QEMU takes whole MiB: `memoryBytes` rounded up. */
+export function mebibytes(memoryBytes: number): number {
+  return Math.ceil(memoryBytes / 2 ** 20);
+}
+
+/** What the kernel of a zone is told. `acpi=noirq` saves interpreting the interrupt routing's AML, 100 ms per device under TCG. */
+export function kernelCommandLine(options: {
+  accelerator: Accelerator;
+  imageVersion: string;
+  template: boolean;
+}): string {
+  return [
+    "console=ttyS0 quiet panic=-1 acpi=noirq",
+    // Under emulation the guest's barriers against speculation only cost.
+    ...(options.accelerator === "tcg" ? ["no_timer_check mitigations=off"] : []),
+    "zone.link=serial:zone.link",
+    `zone.image=${options.imageVersion}`,
+    ...(options.template ? ["zone.template=1"] : []),
+  ].join(" ");
+}
+
+/** The monitor's commands that attach one of `laterDisks`. */
+export function hotplugCommands({ serial, fd }: Disk): [command: string, args: Record<string, unknown>][] {
+  if (fd === undefined) return [];
+  const file = { driver: "file", filename: fdset(fd), "read-only": true, "auto-read-only": false, locking: "off" };
+  return [
+    ["blockdev-add", { driver: "raw", "node-name": serial, "read-only": true, file }],
+    ["device_add", { driver: "virtio-blk-pci", id: `disk-${serial}`, drive: serial, serial, "disable-legacy": "on" }],
+  ];
+}
+
+function listening(name: keyof typeof SOCKETS): string {
+  return `socket,id=${name},path=${SOCKETS[name]},server=on,wait=off`;
+}
+
+function memoryBackend({ memory, memoryBytes }: QemuConfig): string {
+  // Not merged with other zones' pages (a side channel), and not in core dumps.
+  const common = `id=ram,size=${mebibytes(memoryBytes)}M,merge=off,dump=off`;
+  if (memory.kind === "private") return `memory-backend-ram,${common}`;
+  return `memory-backend-file,${common},share=${memory.kind === "template" ? "on" : "off"},mem-path=${inherited(memory.fd)}`;
+}
+
+function diskArgs({ serial, fd }: Disk, index: number): string[] {
+  const node = `node-name=${quote(serial)},read-only=on`;
+  const device = `virtio-blk-pci,id=disk-${quote(serial)},addr=0x${(4 + index).toString(16)},drive=${quote(serial)},serial=${quote(serial)},disable-legacy=on`;
+  if (fd === undefined) {
+    return ["-blockdev", `null-co,${node},size=${PLACEHOLDER_BYTES},read-zeroes=on`, "-device", device];
+  }
+  const file = `file.driver=file,file.filename=${fdset(fd)},file.read-only=on,file.auto-read-only=off,file.locking=off`;
+  return [...addFd(fd), "-blockdev", `raw,${node},${file}`, "-device", device];
+}
+
+function bootArgs(boot: QemuConfig["boot"]): string[] {
+  if (boot.kind === "incoming") return ["-incoming", "defer"];
+  const { kernelFd, initramfsFd, commandLine } = boot;
+  return ["-kernel", inherited(kernelFd), "-initrd", inherited(initramfsFd), "-append", commandLine];
+}
+
+/** The path by which QEMU opens a descriptor that it inherited: needs no right on the file's folders. */
+function inherited(fd: number): string {
+  return `/proc/self/fd/${fd}`;
+}
+
+/** Makes a descriptor known to QEMU's block layer, in a set that has its number. */
+function addFd(fd: number): string[] {
+  return ["-add-fd", `fd=${fd},set=${fd}`];
+}
+
+function fdset(fd: number): string {
+  return `/dev/fdset/${fd}`;
+}
+
+/** A value in QEMU's option syntax: a comma is written twice. */
+function quote(value: string): string {
+  return value.replaceAll(",", ",,");
+}
