@@ -1,5 +1,6 @@
 import { zone } from "@zone/proto";
 import { bridgeError } from "../errors.js";
+import { exactInteger } from "../numbers.js";
 import type { Life } from "../zones/life.js";
 import type { ZoneSpec } from "../zones/spec.js";
 
@@ -53,7 +54,7 @@ export function decodeRecord(key: string, text: string): ZoneRecord {
     const main = zone.agent.v1.ProcessSpec.decode(Buffer.from(stored.main, "base64"));
     if (typeof stored.id !== "string" || typeof stored.life.state !== "string")
       throw new TypeError("it has no id or state");
-    return { ...stored, spec, main };
+    return { ...stored, spec: { ...spec, memoryBytes: exactInteger(spec.memoryBytes) }, main };
   } catch (cause) {
     throw bridgeError(
       "DATA_LOSS",

@@ -1,7 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { EventHub, type ZoneChange } from "./event-hub.js";
 
-const change = (time: number, ownerUid = 0): ZoneChange => ({ time, type: "running", ownerUid, zone: { id: String(time) } });
+const change = (time: number, ownerUid = 0): ZoneChange => ({
+  time,
+  type: "running",
+  ownerUid,
+  zone: { id: String(time) },
+});
 
 describe("EventHub", () => {
   it("tells each subscriber what it wants, in order", async () => {

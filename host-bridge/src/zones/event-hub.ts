@@ -32,7 +32,10 @@ export class EventHub {
   }
 
   /** Everything that `wanted` lets through, from now until `signal` aborts. */
-  subscribe(wanted: (change: ZoneChange) => boolean, signal: AbortSignal): AsyncIterable<{ change: ZoneChange; lost: number }> {
+  subscribe(
+    wanted: (change: ZoneChange) => boolean,
+    signal: AbortSignal,
+  ): AsyncIterable<{ change: ZoneChange; lost: number }> {
     const subscription = new Subscription(wanted, signal);
     this.#subscribers.add(subscription);
     signal.addEventListener("abort", () => this.#subscribers.delete(subscription), { once: true });

@@ -59,7 +59,7 @@ export function checkSpec(spec: ZoneSpec, host: HostSize): ZoneSpec {
   if (spec.stopSignal) parseSignal(spec.stopSignal);
   return {
     ...spec,
-    memoryBytes: checkMemory(spec.memoryBytes || DEFAULT_MEMORY_BYTES, host.memoryBytes),
+    memoryBytes: checkMemory(Number(spec.memoryBytes ?? 0) || DEFAULT_MEMORY_BYTES, host.memoryBytes),
     cpuMillis: checkCpus(spec.cpuMillis || DEFAULT_CPU_MILLIS, host.cpus),
     bootMode: spec.bootMode || bridge.BootMode.BOOT_MODE_TEMPLATE,
   };

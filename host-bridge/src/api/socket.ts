@@ -1,0 +1,35 @@
+import { chmod, chown, rename, rm } from "node:fs/promises";
+import { createServer, type Server, type Socket } from "node:net";
+
+/**
+ * Listens on a Unix socket that appears at `path` at once with its final mode and group, replacing what a dead bridge left.
+ * The caller is sure that no other bridge lives: it holds the state store's lock.
+ */
+export async function listenAt(
+  path: string,
+  gid: number | undefined,
+  onConnection: (socket: Socket) => void,
+): Promise<Server> {
+  const server = createServer(onConnection);
+  const temporary = `${path}.new`;
+  await rm(temporary, { force: true });
+  // Nobody else may connect before the mode is right.
+  const umask = process.umask(0o177);
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(temporary, resolve);
+    });
+  } finally {
+    process.umask(umask);
+  }
+  try {
+    if (gid !== undefined) await chown(temporary, process.getuid?.() ?? 0, gid);
+    await chmod(temporary, 0o660);
+    await rename(temporary, path);
+  } catch (thrown) {
+    server.close();
+    throw thrown;
+  }
+  return server;
+}

@@ -1,0 +1,73 @@
+import { mkdir } from "node:fs/promises";
+import { availableParallelism, totalmem } from "node:os";
+import { join } from "node:path";
+import type { Logger } from "pino";
+import type { HostFacts } from "./api/host-service.js";
+import { ApiServer, type Members } from "./api/server.js";
+import type { DomainDriver } from "./domains/driver.js";
+import type { Images } from "./images/image-store.js";
+import { StateStore } from "./state/store.js";
+import { EventHub } from "./zones/event-hub.js";
+import type { ZoneContext } from "./zones/zone-context.js";
+import { ZoneTable } from "./zones/zone-table.js";
+
+/** For calls that run when the bridge ends. */
+const CLOSE_GRACE_MS = 500;
+const HOLD_MS = 60_000;
+
+/** What a bridge is made of. The driver and the images are opened when the state directory is known to be this bridge's own. */
+export interface BridgeParts {
+  stateDir: string;
+  socketPath: string;
+  uid: number;
+  members: Members;
+  log: Logger;
+  openImages: () => Promise<Images>;
+  openDriver: () => Promise<DomainDriver>;
+  host: (driver: DomainDriver) => HostFacts;
+  isolation?: ZoneContext["isolation"];
+  holdMs?: number;
+}
+
+export interface RunningBridge {
+  /** Stops serving and closes the links; zones go on. */
+  close(): Promise<void>;
+}
+
+/** Opens the state, takes up the zones that an earlier bridge left, and serves. */
+export async function startBridge(parts: BridgeParts): Promise<RunningBridge> {
+  const { log } = parts;
+  const zonesDir = join(parts.stateDir, "zones");
+  await mkdir(zonesDir, { recursive: true, mode: 0o700 });
+  const store = await StateStore.open(join(parts.stateDir, "state"));
+  try {
+    const [images, driver] = await Promise.all([parts.openImages(), parts.openDriver()]);
+    const events = new EventHub();
+    const zones = await ZoneTable.open({
+      store,
+      images,
+      driver,
+      events,
+      log,
+      zonesDir,
+      host: { memoryBytes: totalmem(), cpus: availableParallelism() },
+      isolation: parts.isolation ?? "container",
+      holdMs: parts.holdMs ?? HOLD_MS,
+    });
+    const { uid, members } = parts;
+    const api = new ApiServer(parts.socketPath, { zones, images, events, host: parts.host(driver), members, uid, log });
+    await api.listen();
+    log.info({ socket: parts.socketPath, pid: process.pid }, "zone-bridge serves");
+    return {
+      async close() {
+        await api.close(CLOSE_GRACE_MS);
+        await zones.letGo();
+        await store.close();
+        log.info("zone-bridge has ended; its zones go on");
+      },
+    };
+  } catch (thrown) {
+    await store.close();
+    throw thrown;
+  }
+}

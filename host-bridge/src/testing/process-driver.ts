@@ -1,0 +1,114 @@
+import { spawn } from "node:child_process";
+import { closeSync, openSync } from "node:fs";
+import { mkdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { Domain, DomainConfig, DomainDriver, DomainEnd, DomainRecord } from "../domains/driver.js";
+import { bridgeError } from "../errors.js";
+
+export interface ProcessDriverOptions {
+  /** A folder for each domain is made in it. */
+  directory: string;
+  /** native/build/zone-init. */
+  init: string;
+  /** The agent's bundle, or its compiled main module. */
+  agent: string;
+  env?: NodeJS.ProcessEnv;
+}
+
+const POLL_MS = 50;
+const TERM_GRACE_MS = 5000;
+
+/**
+ * "Domains" that are processes of this host: the real PID 1 and the real agent with a Unix socket as link, without a VM.
+ * For tests and development: nothing is isolated, and `resume` and `pause` do nothing.
+ */
+export class ProcessDriver implements DomainDriver {
+  readonly name = "process";
+  readonly #options: ProcessDriverOptions;
+
+  constructor(options: ProcessDriverOptions) {
+    this.#options = options;
+  }
+
+  async create(config: DomainConfig): Promise<Domain> {
+    const { init, agent, env } = this.#options;
+    const directory = join(this.#options.directory, config.id);
+    await mkdir(directory, { recursive: true });
+    const link = `unix:${join(directory, "agent.sock")}`;
+    const output = openSync(join(directory, "console"), "a");
+    // Detached, with files for its output: it outlives the bridge.
+    const child = spawn(init, ["--foreground", "--", process.execPath, agent], {
+      detached: true,
+      stdio: ["ignore", output, output],
+      env: { PATH: "/usr/bin:/bin", HOME: "/root", ...env, ZONE_CMDLINE: `zone.link=${link} zone.image=none` },
+    });
+    closeSync(output);
+    const failed = new Promise<never>((_, reject) => child.once("error", reject));
+    await Promise.race([failed, new Promise((resolve) => child.once("spawn", resolve))]);
+    child.unref();
+    const pid = child.pid ?? 0;
+    const pidStartTime = (await startTime(pid)) ?? "";
+    const record = { driver: "process", pid, pidStartTime, accelerator: "none", directory, link, uid: 0 };
+    return new ProcessDomain(record);
+  }
+
+  async adopt(record: DomainRecord): Promise<Domain | undefined> {
+    if (record.driver !== this.name)
+      throw bridgeError("FAILED_PRECONDITION", "NO_HYPERVISOR", `no driver ${record.driver}`);
+    if ((await startTime(record.pid)) === record.pidStartTime) return new ProcessDomain(record);
+    await rm(record.directory, { recursive: true, force: true });
+    return undefined;
+  }
+}
+
+class ProcessDomain implements Domain {
+  readonly cloned = false;
+  readonly ended: Promise<DomainEnd>;
+  #destroyed = false;
+
+  constructor(readonly record: DomainRecord) {
+    this.ended = this.#watch();
+  }
+
+  async resume(): Promise<void> {}
+  async pause(): Promise<void> {}
+
+  console(): Promise<Buffer> {
+    return readFile(join(this.record.directory, "console")).catch(() => Buffer.alloc(0));
+  }
+
+  async destroy(): Promise<void> {
+    this.#destroyed = true;
+    this.#kill("SIGTERM");
+    const killing = setTimeout(() => this.#kill("SIGKILL"), TERM_GRACE_MS);
+    await this.ended;
+    clearTimeout(killing);
+    await rm(this.record.directory, { recursive: true, force: true });
+  }
+
+  #kill(signal: NodeJS.Signals): void {
+    try {
+      process.kill(this.record.pid, signal);
+    } catch {
+      // It has ended, which #watch sees.
+    }
+  }
+
+  async #watch(): Promise<DomainEnd> {
+    while ((await startTime(this.record.pid)) === this.record.pidStartTime) {
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS).unref());
+    }
+    return this.#destroyed ? { cause: "destroyed" } : { cause: "powered-off" };
+  }
+}
+
+/** Field 22 of /proc/PID/stat; undefined when there is no such process, or only its zombie. proc(5). */
+async function startTime(pid: number): Promise<string | undefined> {
+  try {
+    const stat = await readFile(`/proc/${pid}/stat`, "latin1");
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return fields[0] === "Z" ? undefined : fields[19];
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,129 @@
+import { randomBytes } from "node:crypto";
+import { join } from "node:path";
+import type * as grpc from "@grpc/grpc-js";
+import { ContainerService, createClient, ProcessService, SystemService, toTimestamp, ZoneError } from "@zone/proto";
+import type { Domain, DomainEnd, ProgressFn } from "../domains/driver.js";
+import { bridgeError } from "../errors.js";
+import type { ZoneRecord } from "../state/zone-record.js";
+import type { Timings } from "./life.js";
+import { RunningZone } from "./running-zone.js";
+import { domainConfig, hostnameOf, mainContainer } from "./spec.js";
+import type { ZoneContext } from "./zone-context.js";
+import type { LinkListener } from "./zone-link.js";
+
+/** From the domain's start to the agent's first answer; a cold boot without KVM on a busy host takes tens of seconds. */
+const BOOT_TIMEOUT_MS = 120_000;
+/** Of each step after that. */
+const STEP_TIMEOUT_MS = 60_000;
+const ENTROPY_BYTES = 64;
+
+export interface LaunchOptions {
+  diskPath: string;
+  /** Leave the main process CREATED. */
+  hold: boolean;
+  progress: ProgressFn;
+  signal: AbortSignal;
+  /** Called with the domain before it is resumed; it is not resumed before that settles. */
+  onDomain: (domain: Domain) => Promise<void>;
+  listener: LinkListener;
+}
+
+/**
+ * Makes a zone's domain and starts its main process: domain, link, identity, container, process, each with one round trip.
+ * Leaves nothing when it fails.
+ */
+export async function launch(
+  record: ZoneRecord,
+  context: ZoneContext,
+  options: LaunchOptions,
+): Promise<{ run: RunningZone; timings: Timings }> {
+  const began = performance.now();
+  const elapsed = () => performance.now() - began;
+  const config = domainConfig(record.id, record.spec, options.diskPath);
+  const domain = await context.driver.create(config, options.progress, options.signal);
+  const log = context.log.child({ zone: record.id });
+  let run: RunningZone | undefined;
+  try {
+    run = await RunningZone.open(join(context.zonesDir, record.id), record.id, domain, options.listener, log);
+    const { link } = run;
+    const steps = async (): Promise<Timings> => {
+      await options.onDomain(domain);
+      await domain.resume();
+      const domainStarted = elapsed();
+      const client = await agentClient(link.client(options.signal, BOOT_TIMEOUT_MS));
+      const agentReady = elapsed();
+      await startMain(client, record, context, options);
+      return { domainStarted, agentReady, mainStarted: elapsed() };
+    };
+    return { run, timings: await whileAlive(domain, steps()) };
+  } catch (thrown) {
+    await run?.saveConsole();
+    await domain.destroy();
+    await run?.letGo();
+    throw options.signal.aborted ? cancelled(options.signal) : thrown;
+  }
+}
+
+async function agentClient(ready: Promise<grpc.Client>): Promise<grpc.Client> {
+  try {
+    return await ready;
+  } catch (thrown) {
+    const { message } = ZoneError.from(thrown);
+    throw bridgeError("FAILED_PRECONDITION", "BOOT_FAILED", `the zone did not boot: ${message}`, undefined, thrown);
+  }
+}
+
+async function startMain(
+  client: grpc.Client,
+  record: ZoneRecord,
+  context: ZoneContext,
+  options: LaunchOptions,
+): Promise<void> {
+  const call = { timeoutMs: STEP_TIMEOUT_MS, signal: options.signal };
+  const renewal = {
+    time: toTimestamp(Date.now()),
+    entropy: randomBytes(ENTROPY_BYTES),
+    machineId: record.id,
+    hostname: hostnameOf(record.spec),
+    instanceId: record.id,
+  };
+  await createClient(SystemService, client).renew(renewal, call);
+  const contained = context.isolation === "container";
+  if (contained) await createClient(ContainerService, client).create(mainContainer(record.spec), call);
+  const spec = contained ? record.main : { ...record.main, containerId: "", init: false };
+  await createClient(ProcessService, client).start({ spec, hold: options.hold }, call);
+}
+
+/** What `steps` settle with, unless the domain ends before. */
+async function whileAlive<T>(domain: Domain, steps: Promise<T>): Promise<T> {
+  const died = domain.ended.then((end) => {
+    const message = `the zone ended while it was being started: ${endMessage(end)}`;
+    throw bridgeError("FAILED_PRECONDITION", "BOOT_FAILED", message);
+  });
+  steps.catch(() => {}); // when the domain is first, what the steps say about it is no news
+  return Promise.race([steps, died]);
+}
+
+/** How a domain ended, for people. */
+export function endMessage(end: DomainEnd): string {
+  switch (end.cause) {
+    case "powered-off":
+      return "it powered itself off";
+    case "panicked":
+      return `its kernel panicked: ${end.message}`;
+    case "lost":
+      return end.message;
+    case "destroyed":
+      return "it was destroyed";
+  }
+}
+
+function cancelled(signal: AbortSignal): ZoneError {
+  if (signal.reason instanceof ZoneError) return signal.reason;
+  return new ZoneError({
+    code: "CANCELLED",
+    reason: "CANCELLED",
+    domain: "zone.bridge",
+    message: "the start was cancelled",
+  });
+}

@@ -1,0 +1,95 @@
+import type { Logger } from "pino";
+import { errorMessage } from "../errors.js";
+import type { StateStore } from "../state/store.js";
+import type { ZoneFacts, ZoneRecord } from "../state/zone-record.js";
+import type { EventHub, ZoneEventType } from "./event-hub.js";
+import { type LifeEvent, transition } from "./life.js";
+import { type ZoneMessage, zoneMessage } from "./zone-message.js";
+
+/** A zone's record: the only place where it changes, is written, and its changes are told. */
+export class ZoneJournal {
+  readonly #store: StateStore;
+  readonly #events: EventHub;
+  readonly #log: Logger;
+  #record: ZoneRecord;
+  #linkUp = false;
+  /** Settles when all that was asked for is written; one write follows the other, so that the last is the newest. */
+  #written: Promise<void> = Promise.resolve();
+
+  constructor(record: ZoneRecord, store: StateStore, events: EventHub, log: Logger) {
+    this.#record = record;
+    this.#store = store;
+    this.#events = events;
+    this.#log = log;
+  }
+
+  get record(): ZoneRecord {
+    return this.#record;
+  }
+
+  /** The zone as the API shows it. */
+  message(): ZoneMessage {
+    return zoneMessage(this.#record, this.#linkUp);
+  }
+
+  /** Writes the record of a new zone. */
+  async create(): Promise<void> {
+    await this.#write();
+    this.#publish("created");
+  }
+
+  /** Changes the zone's life at once, and settles when that is on disk. Rejects when it cannot be written. */
+  apply(event: LifeEvent): Promise<void> {
+    const before = this.#record.life.state;
+    this.#record = { ...this.#record, life: transition(this.#record.life, event) };
+    const { state } = this.#record.life;
+    if (state === "ended") this.#linkUp = false;
+    if (state !== before) this.#publish(state);
+    return this.#write();
+  }
+
+  /** As apply, for what has happened and cannot be refused: that it cannot be written is logged. */
+  async note(event: LifeEvent): Promise<void> {
+    await this.apply(event).catch((error) => this.#onWriteFailed(error));
+  }
+
+  /** Keeps what the zone said of itself. */
+  noteFacts({ kernelRelease, agentVersion, machineId }: ZoneFacts): void {
+    if (this.#record.facts?.agentVersion === agentVersion) return;
+    this.#record = { ...this.#record, facts: { kernelRelease, agentVersion, machineId } };
+    this.#write().catch((error) => this.#onWriteFailed(error));
+  }
+
+  /** Tells of what is not recorded. */
+  noteLink(event: "link-up" | "link-down" | "agent-restarted"): void {
+    if (event !== "agent-restarted") this.#linkUp = event === "link-up";
+    this.#publish(event);
+  }
+
+  async remove(): Promise<void> {
+    await this.#written;
+    await this.#store.remove(this.#record.id);
+    this.#publish("removed");
+  }
+
+  /** Settles when nothing is being written. */
+  async idle(): Promise<void> {
+    await this.#written;
+  }
+
+  #write(): Promise<void> {
+    const written = this.#written.then(() => this.#store.put(this.#record));
+    this.#written = written.catch(() => {});
+    return written;
+  }
+
+  #onWriteFailed(error: unknown): void {
+    const message = "a zone's record cannot be written: a bridge that is started now would find the one before";
+    this.#log.error({ error: errorMessage(error) }, message);
+  }
+
+  #publish(type: ZoneEventType): void {
+    this.#log.info(`zone ${type}`);
+    this.#events.publish({ time: Date.now(), type, ownerUid: this.#record.ownerUid, zone: this.message() });
+  }
+}

@@ -1,0 +1,327 @@
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import type * as grpc from "@grpc/grpc-js";
+import { ZoneError } from "@zone/proto";
+import type { Logger } from "pino";
+import type { Domain, ProgressFn } from "../domains/driver.js";
+import { bridgeError, errorMessage } from "../errors.js";
+import type { LogFile } from "../logs/log-file.js";
+import type { ZoneRecord } from "../state/zone-record.js";
+import { deferred } from "./deferred.js";
+import { aborted, keepUntilEnd, ofMain, type ZoneEnd } from "./ending.js";
+import { launch } from "./launch.js";
+import { NO_EXIT_CODE } from "./life.js";
+import { signalMain } from "./main-process.js";
+import { RunningZone, SETTLE_MS } from "./running-zone.js";
+import { MAIN } from "./spec.js";
+import type { ZoneContext } from "./zone-context.js";
+import { ZoneJournal } from "./zone-journal.js";
+import { delay, type LinkListener } from "./zone-link.js";
+import type { ZoneMessage } from "./zone-message.js";
+
+const SIGKILL = 9;
+/** For a signal to reach the main process. */
+const SIGNAL_TIMEOUT_MS = 5000;
+/** From SIGKILL to the zone's end, before its domain is destroyed. */
+const KILL_GRACE_MS = 5000;
+/** For a call whose link is being remade. */
+const LINK_WAIT_MS = 5000;
+/** For the news that a domain has ended, after its link was lost. */
+const NEWS_MS = 500;
+export const DEFAULT_STOP_MS = 10_000;
+
+/** A zone: its record, and what runs for it. What is kept of it is in its journal. */
+export class Zone {
+  readonly #context: ZoneContext;
+  readonly #log: Logger;
+  readonly #onRemoved: () => void;
+  readonly #begun = deferred();
+  readonly #ended = deferred();
+  /** Aborts when slow clients are not waited for any more. */
+  readonly #hurry = new AbortController();
+  readonly #journal: ZoneJournal;
+  readonly #listener: LinkListener = {
+    onLink: (event) => this.#journal.noteLink(event),
+    onInfo: (info) => this.#journal.noteFacts(info),
+  };
+  #run: RunningZone | undefined;
+  #starting: AbortController | undefined;
+  #stopping: Promise<void> | undefined;
+  #removing: Promise<void> | undefined;
+
+  /** `onRemoved` is called when the zone is no more. */
+  constructor(record: ZoneRecord, context: ZoneContext, onRemoved: () => void) {
+    this.#context = context;
+    this.#log = context.log.child({ zone: record.id, name: record.name });
+    this.#journal = new ZoneJournal(record, context.store, context.events, this.#log);
+    this.#onRemoved = onRemoved;
+  }
+
+  get id(): string {
+    return this.record.id;
+  }
+
+  get name(): string {
+    return this.record.name;
+  }
+
+  get record(): ZoneRecord {
+    return this.#journal.record;
+  }
+
+  get directory(): string {
+    return join(this.#context.zonesDir, this.id);
+  }
+
+  /** While it runs. */
+  get running(): { mainLog: LogFile; agentLog: LogFile; domain: Domain } | undefined {
+    return this.#run;
+  }
+
+  message(): ZoneMessage {
+    return this.#journal.message();
+  }
+
+  /** Records a new zone; only then is it there. */
+  add(): Promise<void> {
+    return this.#journal.create();
+  }
+
+  /** Answers with the main process started, or held. Rejects with why it could not be: the zone is ENDED then, or removed. */
+  async start(hold: boolean, progress: ProgressFn, signal: AbortSignal): Promise<void> {
+    if (this.record.life.state !== "created") {
+      const message = `zone ${this.name} is ${this.record.life.state}: only a zone that is created can be started`;
+      throw this.#precondition("ZONE_NOT_CREATED", message);
+    }
+    // Written while the domain is being made: whichever of the two a crash leaves out, a later bridge ends the zone.
+    const recorded = this.#journal.apply({ type: "start" });
+    recorded.catch(() => {});
+    this.#starting = new AbortController();
+    try {
+      const image = await this.#context.images.find(this.record.imageDigest);
+      if (!image)
+        throw bridgeError("NOT_FOUND", "IMAGE_UNKNOWN", `the image of zone ${this.name} is gone: make the zone anew`);
+      const { run, timings } = await launch(this.record, this.#context, {
+        diskPath: image.diskPath,
+        hold,
+        progress,
+        signal: AbortSignal.any([signal, this.#starting.signal]),
+        onDomain: async (domain) => {
+          await recorded;
+          await this.#journal.apply({ type: "domain-made", domain: domain.record });
+        },
+        listener: this.#listener,
+      });
+      this.#run = run;
+      const startedAt = Date.now();
+      const heldUntil = hold ? { heldUntil: startedAt + this.#context.holdMs } : {};
+      const written = this.#journal.apply({ type: "main-started", startedAt, timings, ...heldUntil });
+      this.#begun.resolve();
+      run.follow(SETTLE_MS);
+      this.#keep(run);
+      await written;
+    } catch (thrown) {
+      const error = ZoneError.from(thrown);
+      // A zone that runs goes on when only its record could not be written.
+      if (!this.#run)
+        await this.#finish({ cause: "start-failed", message: error.message, exitCode: startFailureCode(error) });
+      throw error;
+    } finally {
+      this.#starting = undefined;
+    }
+  }
+
+  /** Takes up a zone that an earlier bridge left. */
+  async adopt(): Promise<void> {
+    const { life } = this.record;
+    if (life.state === "created") return;
+    if (life.state === "ended") {
+      this.#begun.resolve();
+      this.#ended.resolve();
+      if (this.record.spec.autoRemove) await this.remove(false);
+      return;
+    }
+    const domain = life.domain && (await this.#context.driver.adopt(life.domain));
+    if (life.state === "starting") {
+      await domain?.destroy();
+      const message = "the bridge ended while the zone was being started";
+      return this.#finish({ cause: "start-failed", message, exitCode: NO_EXIT_CODE });
+    }
+    const exit = life.state === "stopping" ? life.exit : undefined;
+    if (!domain) {
+      const lost: ZoneEnd = { cause: "lost", message: "it ended while no bridge ran", exitCode: NO_EXIT_CODE };
+      return this.#finish(exit ? ofMain({ kind: "exited", exit }, this.#stopAsked()) : lost);
+    }
+    const run = await RunningZone.open(this.directory, this.id, domain, this.#listener, this.#log);
+    this.#run = run;
+    this.#begun.resolve();
+    run.follow(0);
+    this.#keep(run);
+    if (life.state === "stopping" && !exit)
+      this.stop(DEFAULT_STOP_MS).catch((error) => this.#log.error({ error: error.message }, "cannot stop"));
+  }
+
+  /** Ends it: the stop signal, after `timeoutMs` SIGKILL, and then the domain's end. Answers when it is ENDED. Idempotent. */
+  async stop(timeoutMs: number, signalNumber = this.record.stopSignal): Promise<void> {
+    const { life } = this.record;
+    if (life.state === "ended") return;
+    if (life.state === "created") throw this.notRunning();
+    if (this.#run) {
+      this.#stopping ??= this.#stop(this.#run, timeoutMs, signalNumber);
+      await this.#stopping;
+    } else {
+      this.#starting?.abort(
+        bridgeError("CANCELLED", "CANCELLED", `zone ${this.name} was stopped while it was being started`),
+      );
+    }
+    await this.#ended.promise;
+  }
+
+  /** Forgets it; with `force`, kills it first. ZONE_RUNNING otherwise. Idempotent. */
+  async remove(force: boolean): Promise<void> {
+    const { state } = this.record.life;
+    if (state !== "created" && state !== "ended") {
+      if (!force) {
+        throw this.#precondition(
+          "ZONE_RUNNING",
+          `zone ${this.name} is ${state}: stop it first, or remove it with force`,
+        );
+      }
+      await this.#kill();
+    }
+    this.#removing ??= this.#remove();
+    await this.#removing;
+  }
+
+  /** Answers when it is ENDED; rejects when `signal` aborts, or when it is removed without having run. */
+  async wait(signal: AbortSignal): Promise<void> {
+    await Promise.race([this.#ended.promise, aborted(signal)]);
+  }
+
+  /** Answers when it has been started, or never will be. */
+  async begun(signal: AbortSignal): Promise<void> {
+    await Promise.race([this.#begun.promise, aborted(signal)]);
+  }
+
+  /** A client of its agent. ZONE_NOT_RUNNING, or ZONE_UNREACHABLE when the link is not remade within `timeoutMs` and 5 s. */
+  async client(signal: AbortSignal, timeoutMs: number): Promise<grpc.Client> {
+    const run = this.#run;
+    if (!run) throw this.notRunning();
+    try {
+      return await run.link.client(AbortSignal.any([signal, run.detached]), Math.min(LINK_WAIT_MS, timeoutMs));
+    } catch (thrown) {
+      throw await this.unreachable(thrown);
+    }
+  }
+
+  /** Why a call to its agent failed whose link was lost. */
+  async unreachable(cause: unknown): Promise<ZoneError> {
+    await Promise.race([this.#ended.promise, delay(NEWS_MS)]).catch(() => {});
+    if (!this.#run) return this.notRunning();
+    const message = `the link to zone ${this.name} is down and being remade: ${errorMessage(cause)}`;
+    return bridgeError("UNAVAILABLE", "ZONE_UNREACHABLE", message, { type: "zone", name: this.name }, cause);
+  }
+
+  notRunning(): ZoneError {
+    const { life } = this.record;
+    const why = {
+      created: "it has not been started",
+      starting: "it is still being started",
+      running: "it is being let go of",
+      stopping: "it is being stopped",
+      ended: `it has ended${life.state === "ended" ? ` (${[life.cause, life.message].filter(Boolean).join(": ")})` : ""}`,
+    }[life.state];
+    return this.#precondition("ZONE_NOT_RUNNING", `zone ${this.name} does not run: ${why}`);
+  }
+
+  /** The bridge ends, the zone goes on. */
+  async letGo(): Promise<void> {
+    await this.#run?.letGo();
+    await this.#journal.idle();
+  }
+
+  async #stop(run: RunningZone, timeoutMs: number, signalNumber: number): Promise<void> {
+    this.#journal.note({ type: "stop-asked" });
+    this.#hurry.abort();
+    const endedWithin = (ms: number) => Promise.race([this.#ended.promise, delay(ms, run.detached)]);
+    if (timeoutMs > 0 && (await this.#signal(run, signalNumber))) await endedWithin(timeoutMs);
+    if (this.#run) await this.#signal(run, SIGKILL);
+    if (this.#run) await endedWithin(KILL_GRACE_MS);
+    if (this.#run) await run.domain.destroy();
+  }
+
+  async #kill(): Promise<void> {
+    const run = this.#run;
+    if (!run) return this.stop(0);
+    if (!this.#stopAsked()) this.#journal.note({ type: "stop-asked" });
+    this.#hurry.abort();
+    await run.domain.destroy();
+    await this.#ended.promise;
+  }
+
+  async #signal(run: RunningZone, signalNumber: number): Promise<boolean> {
+    try {
+      return await signalMain(run.link, signalNumber, SIGNAL_TIMEOUT_MS);
+    } catch (thrown) {
+      this.#log.warn({ error: errorMessage(thrown), signal: signalNumber }, "the main process cannot be signalled");
+      return false;
+    }
+  }
+
+  /** Sees a running zone to its end. */
+  #keep(run: RunningZone): void {
+    const { life } = this.record;
+    const exit = life.state === "stopping" && life.exit ? { exit: life.exit } : {};
+    const heldUntil = "heldUntil" in life && life.heldUntil !== undefined ? { heldUntil: life.heldUntil } : {};
+    keepUntilEnd(run, {
+      containerId: this.#context.isolation === "container" ? MAIN : "",
+      ...exit,
+      ...heldUntil,
+      onExit: (mainExit) => this.#journal.note({ type: "main-exited", exit: mainExit }),
+      stopAsked: () => this.#stopAsked(),
+      hurry: this.#hurry.signal,
+      log: this.#log,
+    })
+      .then(async (end) => {
+        if (!end) return;
+        await run.saveConsole();
+        await run.letGo();
+        this.#run = undefined;
+        await this.#finish(end);
+      })
+      .catch((error) => this.#log.error({ err: error }, "a zone cannot be kept to its end"));
+  }
+
+  /** The end of a zone of which nothing runs any more. */
+  async #finish(end: ZoneEnd): Promise<void> {
+    await this.#journal.note({ type: "ended", endedAt: Date.now(), ...end });
+    this.#begun.resolve();
+    this.#ended.resolve();
+    if (this.record.spec.autoRemove) {
+      await this.remove(false).catch((error) => this.#log.error({ error: error.message }, "cannot remove"));
+    }
+  }
+
+  async #remove(): Promise<void> {
+    await this.#journal.remove();
+    await rm(this.directory, { recursive: true, force: true });
+    this.#begun.resolve();
+    this.#ended.reject(bridgeError("NOT_FOUND", "ZONE_UNKNOWN", `zone ${this.name} has been removed`));
+    this.#onRemoved();
+  }
+
+  #stopAsked(): boolean {
+    const { life } = this.record;
+    return life.state === "stopping" && life.by === "client";
+  }
+
+  #precondition(reason: string, message: string): ZoneError {
+    return bridgeError("FAILED_PRECONDITION", reason, message, { type: "zone", name: this.name });
+  }
+}
+
+/** What a shell would answer for a main process that could not be started. */
+function startFailureCode(error: ZoneError): number {
+  if (error.reason === "EXEC_NOT_FOUND" || error.reason === "CWD_NOT_FOUND") return 127;
+  return error.reason === "EXEC_NOT_EXECUTABLE" ? 126 : NO_EXIT_CODE;
+}
