@@ -134,9 +134,11 @@ function whitedOut(name: string): string {
 }
 
 function xattrsOf(entry: TarEntry, limits: ImageLimits): ReadonlyMap<string, Buffer> {
+  // xattr(7): Linux has none for links and devices, and an overlay could not copy up a node that has one all the same.
+  const hasUserXattrs = entry.kind === "file" || entry.kind === "directory";
   let bytes = 0;
   for (const [name, value] of entry.xattrs) {
-    if (!XATTR_NAMES.test(name) || OVERLAY_XATTR.test(name)) {
+    if (!XATTR_NAMES.test(name) || OVERLAY_XATTR.test(name) || (name.startsWith("user.") && !hasUserXattrs)) {
       entry.xattrs.delete(name);
       continue;
     }

@@ -1,5 +1,5 @@
 import { isAbsolute, normalize } from "node:path";
-import { imageError, printable } from "./image-error.js";
+import { imageError } from "./image-error.js";
 
 /** A name of an image, understood. */
 export interface ImageReference {
@@ -34,8 +34,7 @@ const MAX_REFERENCE = 4500;
  * `docker-archive:PATH[:NAME]` with absolute paths, and "busybox", which is built in. Throws INVALID_IMAGE for all else.
  */
 export function parseReference(asked: string): ImageReference {
-  const invalid = (why: string) =>
-    imageError("INVALID_IMAGE", `${printable(JSON.stringify(asked.slice(0, 200)))} names no image: ${why}`);
+  const invalid = (why: string) => imageError("INVALID_IMAGE", `not the name of an image: ${why}`);
   if (asked === BUILTIN) return { asked, key: BUILTIN, source: { kind: "builtin" } };
   if (asked === "") throw invalid("it is empty");
   if (asked.length > MAX_REFERENCE) throw invalid("it is too long");

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, open, rm, statfs } from "node:fs/promises";
+import { mkdir, mkdtemp, open, rm, stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { ZoneError } from "@zone/proto";
 import type { ProgressFn } from "../domains/driver.js";
@@ -9,10 +9,11 @@ import type { Images, PullOptions, StoredImage } from "./image-store.js";
 import { DEFAULT_LIMITS, type ImageLimits } from "./limits.js";
 import { Lock } from "./lock.js";
 import { digestOf, hostArchitecture, parseConfig, parseManifest } from "./manifest.js";
+import { unpackOciArchive } from "./oci-archive.js";
 import { type ImageReference, parseReference } from "./reference.js";
 import { SharedWork } from "./shared-work.js";
-import { copyImage, fetchConfig, type SkopeoOptions } from "./skopeo.js";
-import { buildDisk } from "./unpack.js";
+import { copyImage, fetchConfig, type SkopeoOptions, type SkopeoSource } from "./skopeo.js";
+import { buildDisk, type UnpackOptions } from "./unpack.js";
 
 export interface ImageStoreOptions {
   /** A folder of the store's own, made when missing: STATE/images. */
@@ -130,24 +131,19 @@ class ImageStore implements Images {
   async #bring(reference: ImageReference, progress: ProgressFn, signal: AbortSignal): Promise<StoredImage> {
     const work = await mkdtemp(this.#catalog.temporaryPath("pull-"));
     try {
-      const { source } = reference;
-      if (source.kind === "builtin") {
+      if (reference.source.kind === "builtin") {
         const made = await builtinImage(this.#busybox, this.#skopeo.architecture);
         const kept = await this.#refer(reference, digestOf(made.config));
         return kept ?? (await this.#unpack(reference, await writeBuiltin(made, work), work, progress, signal));
       }
+      const options = { limits: this.#limits, freeBytes: await this.#freeBytes(), progress, signal };
+      const source = await readable(reference.source, work, options);
       if (this.#byReference(reference)) {
         progress("pull", `asking whether ${reference.asked} has changed`);
-        const config = await fetchConfig(source, work, this.#skopeo, signal);
-        const kept = await this.#refer(reference, digestOf(config));
+        const kept = await this.#refer(reference, digestOf(await fetchConfig(source, work, this.#skopeo, signal)));
         if (kept) return kept;
       }
-      const image = await copyImage(source, work, this.#skopeo, {
-        limits: this.#limits,
-        freeBytes: await this.#freeBytes(),
-        progress,
-        signal,
-      });
+      const image = await copyImage(source, work, this.#skopeo, options);
       return await this.#unpack(reference, image, work, progress, signal);
     } finally {
       await rm(work, { recursive: true, force: true });
@@ -211,6 +207,21 @@ class ImageStore implements Images {
     const { bavail, bsize } = await statfs(this.#directory);
     return Math.max(0, bavail * bsize - this.#limits.diskReserveBytes);
   }
+}
+
+/** A source that skopeo may read: local ones looked at, and an archive that it would unpack unpacked. */
+async function readable(source: SkopeoSource, work: string, options: UnpackOptions): Promise<SkopeoSource> {
+  if (source.kind === "registry") return source;
+  const { transport, path, image } = source;
+  const found = await stat(path).catch((error: Error) => {
+    throw imageError("IMAGE_UNKNOWN", `${error.message}; check the path`, error);
+  });
+  const wanted = transport === "oci" ? found.isDirectory() : found.isFile();
+  if (!wanted) throw imageError("INVALID_IMAGE", `${path} is not a ${transport === "oci" ? "folder" : "file"}`);
+  if (transport !== "oci-archive") return source;
+  const layout = join(work, "layout");
+  await unpackOciArchive(path, layout, options);
+  return { kind: "local", transport: "oci", path: layout, image };
 }
 
 function blobPath(image: string, digest: string): string {

@@ -66,9 +66,8 @@ function text(block: Buffer, offset: number, length: number): string {
 function number(block: Buffer, offset: number, length: number, what: string): number {
   const first = block.readUInt8(offset);
   if ((first & 0x80) !== 0) return base256(block.subarray(offset, offset + length), what);
-  const digits = /^[ \0]*([0-7]*)[ \0]*$/.exec(block.toString("latin1", offset, offset + length));
-  // Some writers leave bytes behind the terminator; what is before it counts.
-  const found = digits?.[1] ?? /^ *([0-7]+)[ \0]/.exec(block.toString("latin1", offset, offset + length))?.[1];
+  // Padded with spaces and NULs on both sides; what follows a NUL does not count.
+  const found = /^[ \0]*([0-7]*) *(?:\0.*)?$/s.exec(block.toString("latin1", offset, offset + length))?.[1];
   if (found === undefined) refuse(`a tar header's ${what} is not a number`);
   return found === "" ? 0 : Number.parseInt(found, 8);
 }

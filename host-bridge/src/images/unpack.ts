@@ -61,7 +61,9 @@ async function unpackLayer(
   spend: Spend,
   signal: AbortSignal,
 ): Promise<void> {
-  const { size } = await stat(blob.path);
+  const { size } = await stat(blob.path).catch((error: unknown) => {
+    throw imageError("IMAGE_REFUSED", "its source does not have the content of this layer", error);
+  });
   let unpacked = 0;
   const source = new ByteSource(
     layerBytes(blob, (bytes) => {
