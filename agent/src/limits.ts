@@ -39,7 +39,7 @@ export const LIMITS = {
 
   entropyBytes: { min: 16, max: 512 },
   hostnameBytes: 63,
-  instanceIdLength: 128,
+  instanceIdLength: 64,
   shutdownGraceMs: { default: 2000, max: 600_000 },
 
   blockSerialBytes: 20,

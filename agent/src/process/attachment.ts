@@ -140,7 +140,10 @@ export class Attachment {
       throw invalid("INVALID_SIZE", `a stdin message has ${data.length} bytes; at most ${LIMITS.chunkBytes} are taken`);
     }
     const { stdin } = this.#process;
-    if (!stdin) return this.#acknowledgeStdin();
+    if (!stdin) {
+      this.#acknowledgeStdin();
+      return;
+    }
     stdin.write(offset, data);
     if (stdin.queued < LIMITS.stdinQueueBytes || this.#paused) return;
     this.#paused = true;
@@ -189,7 +192,10 @@ export class Attachment {
   /** Sends what there is, as far as the window and the transport allow. */
   #pump(): void {
     if (!this.#begun || this.#detached) return;
-    if (this.#process.deleted) return this.#finish(unknownProcess(this.#process.id));
+    if (this.#process.deleted) {
+      this.#finish(unknownProcess(this.#process.id));
+      return;
+    }
     while (!this.#sinkFull && this.#inFlight < LIMITS.attachWindowBytes) {
       const next = this.#nextRecord();
       if (!next) break;
@@ -224,9 +230,11 @@ export class Attachment {
         return;
       }
       case "gap":
-        return this.#send({ gap: { stream, from: record.from, to: record.to } }, () => {});
+        this.#send({ gap: { stream, from: record.from, to: record.to } }, () => {});
+        return;
       case "eof":
-        return this.#send({ eof: { stream, offset: record.offset, heldOpen: record.heldOpen } }, () => {});
+        this.#send({ eof: { stream, offset: record.offset, heldOpen: record.heldOpen } }, () => {});
+        return;
     }
   }
 

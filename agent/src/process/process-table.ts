@@ -50,6 +50,8 @@ export class ProcessTable {
   readonly #byToken = new Map<bigint, ZoneProcess>();
   readonly #held = new Map<ZoneProcess, Held>();
   readonly #nextToken: () => bigint;
+  /** After a restart, until `recover`: exits of processes that are not known yet. */
+  #unclaimed: Map<bigint, Exit> | undefined;
   #named = 0;
 
   /** Takes over the callbacks of `init`. Call `recover` before anything else when the agent was restarted. */
@@ -57,7 +59,12 @@ export class ProcessTable {
     this.#options = options;
     const { init, observer } = options;
     this.#nextToken = tokenGenerations(init.restarts);
-    init.onExit = (exit) => this.#byToken.get(exit.token)?.reaped(toExit(exit));
+    if (init.restarts > 0) this.#unclaimed = new Map();
+    init.onExit = (exit) => {
+      const process = this.#byToken.get(exit.token);
+      if (process) process.reaped(toExit(exit));
+      else this.#unclaimed?.set(exit.token, toExit(exit));
+    };
     init.onError = ({ token, request, code }) => {
       // A kill or release that crossed the exit on its way is no trouble.
       if (code !== "ESRCH")
@@ -169,8 +176,9 @@ export class ProcessTable {
       if (process && !this.#byId.has(process.id)) {
         // Added, and so observed, before its exit is told.
         this.#add(process);
-        if (record.exited) process.reaped(toExit(record.exited));
-        else process.kept((index) => init.dropKept(process.token, index));
+        const exit = record.exited ? toExit(record.exited) : this.#unclaimed?.get(record.token);
+        process.kept((index) => init.dropKept(process.token, index));
+        if (exit) process.reaped(exit);
         taken++;
         continue;
       }
@@ -179,6 +187,7 @@ export class ProcessTable {
       if (!process) for (const fd of record.kept) if (fd !== undefined) closeFd(fd);
       if (record.exited) init.release(record.token);
     }
+    this.#unclaimed = undefined;
     return taken;
   }
 

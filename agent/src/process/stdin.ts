@@ -58,11 +58,17 @@ export class Stdin {
     }
     if (offset > this.#received) throw inFuture(offset, this.#received);
     const fresh = bytes.subarray(Math.min(this.#received - offset, bytes.length));
-    if (fresh.length === 0) return this.onAccepted();
+    if (fresh.length === 0) {
+      this.onAccepted();
+      return;
+    }
     this.#received += fresh.length;
     this.#target.write(fresh, (error) => {
       if (this.closed) return;
-      if (error) return this.close();
+      if (error) {
+        this.close();
+        return;
+      }
       this.#accepted += fresh.length;
       this.#finishWhenTaken();
       this.onAccepted();
@@ -71,7 +77,10 @@ export class Stdin {
 
   /** Ends stdin after `offset` bytes, by default after what has been received. Idempotent. */
   end(offset = this.#received): void {
-    if (this.#state !== "open") return this.onAccepted();
+    if (this.#state !== "open") {
+      this.onAccepted();
+      return;
+    }
     if (offset > this.#received) throw inFuture(offset, this.#received);
     if (offset < this.#received) {
       throw invalid("INVALID_OFFSET", `stdin cannot end at ${offset}: ${this.#received} bytes have been received`);

@@ -4,7 +4,7 @@ import { toTimestamp, type zone } from "@zone/proto";
 import { LIMITS } from "../limits.js";
 
 /** USER_HZ, the unit of times in /proc: 100 on every architecture that Node runs on. */
-const TICKS_PER_SECOND = 100;
+export const TICKS_PER_SECOND = 100;
 const PAGE_KIB = 4;
 /** Tasks looked at before others get their turn. */
 const BATCH = 64;

@@ -1,0 +1,174 @@
+import * as grpc from "@grpc/grpc-js";
+import type { AgentIdentity } from "@zone/link";
+import type { InitClient } from "@zone/native";
+import { ContainerService, ProcessService, SystemService } from "@zone/proto";
+import type { Logger } from "pino";
+import { ContainerTable, type ContainerTableOptions } from "./container/container-table.js";
+import { containerService } from "./container/service.js";
+import { agentError } from "./errors.js";
+import { ProcessTable } from "./process/process-table.js";
+import { processService } from "./process/service.js";
+import { addRawServices, type Health, type RawServices } from "./raw-services.js";
+import { EventHub } from "./system/event-hub.js";
+import { type Identity, type IdentityPaths, type Renewal, readIdentity, renew } from "./system/identity.js";
+import { bootId, initStartedMs } from "./system/info.js";
+import type { LogRing } from "./system/log-ring.js";
+import { systemService } from "./system/service.js";
+import type { ZoneEvent } from "./system/zone-event.js";
+
+/** What the agent is made of; main.ts chooses it. */
+export interface AgentOptions {
+  version: string;
+  imageVersion: string;
+  /** Booted to be cloned: no work is taken before Renew. */
+  template: boolean;
+  init: InitClient;
+  log: Logger;
+  logs: LogRing;
+  identity: IdentityPaths;
+  /** Machine id of a zone that was never renewed. */
+  machineId: string;
+  containers: Pick<ContainerTableOptions, "directory" | "cgroups" | "sysBlock" | "dev">;
+  /** Imports reflection.ts. */
+  loadRawServices(services: readonly string[], health: Health): Promise<RawServices>;
+}
+
+const SERVICES = ["zone.agent.v1.Process", "zone.agent.v1.Container", "zone.agent.v1.System"];
+
+/** The agent: its tables, and servers of its services. */
+export class Agent {
+  readonly #options: AgentOptions;
+  readonly #events = new EventHub<ZoneEvent>(Date.now);
+  readonly #processes: ProcessTable;
+  readonly #containers: ContainerTable;
+  readonly #healthWatchers = new Set<() => void>();
+  /** What a Renew in this boot has given. */
+  #renewed: Identity | undefined;
+  /** Milliseconds from the kernel's start to when links are served. */
+  readyMs = 0;
+
+  private constructor(options: AgentOptions) {
+    const { init, log } = options;
+    this.#options = options;
+    this.#renewed = readIdentity(options.identity);
+    this.#containers = new ContainerTable({
+      ...options.containers,
+      running: (id) => this.#processes.initOf(id) !== undefined,
+      created: (id) => {
+        log.info({ container: id }, "container created");
+        this.#events.publish({ containerCreated: { id } });
+      },
+      deleted: (id) => {
+        log.info({ container: id }, "container deleted");
+        this.#events.publish({ containerDeleted: { id } });
+      },
+      now: Date.now,
+    });
+    this.#processes = new ProcessTable({
+      init,
+      container: (id) => this.#containers.get(id),
+      observer: {
+        started: ({ meta: { id, containerId } }, pid) => {
+          log.info({ process: id, container: containerId, pid }, "process started");
+          this.#events.publish({ processStarted: { id, containerId, pid } });
+        },
+        ended: ({ meta: { id, containerId }, state }) => {
+          if (state.name === "failed") {
+            log.info({ process: id, container: containerId, reason: state.failure.reason }, "process not started");
+          } else if (state.name === "exited") {
+            const { code, signal } = state.exit;
+            log.info({ process: id, container: containerId, code, signal }, "process ended");
+            this.#events.publish({ processEnded: { id, containerId, code, signal } });
+          }
+        },
+        trouble: (message) => log.warn(message),
+      },
+      now: Date.now,
+    });
+  }
+
+  /** Makes the agent, and takes up what an earlier one left when it was restarted. */
+  static async start(options: AgentOptions): Promise<Agent> {
+    const agent = new Agent(options);
+    await agent.#containers.recover();
+    if (options.init.restarts > 0) {
+      const taken = agent.#processes.recover(await options.init.list());
+      options.log.warn({ restarts: options.init.restarts, processes: taken }, "the agent was restarted");
+    }
+    return agent;
+  }
+
+  /** Who it is, for the link's handshake. */
+  identity(): AgentIdentity {
+    const { version } = this.#options;
+    const instanceId = this.#renewed?.instanceId ?? "";
+    // Clones share the kernel's boot id; a renewed one is told apart by what Renew gave it.
+    return { zoneId: instanceId, bootId: instanceId || bootId(), agentVersion: version };
+  }
+
+  /** Whether work is taken: not in a template before Renew. */
+  get #admits(): boolean {
+    return !this.#options.template || this.#renewed !== undefined;
+  }
+
+  /** A server of all services; `warmUp` takes work before Renew, and is for warm-up.ts alone. */
+  server({ warmUp = false } = {}): grpc.Server {
+    const admit = () => {
+      if (warmUp || this.#admits) return;
+      throw agentError(
+        "FAILED_PRECONDITION",
+        "ZONE_NOT_RENEWED",
+        "the zone is a template's: it takes no work before System.Renew",
+      );
+    };
+    const server = new grpc.Server();
+    server.addService(ProcessService, processService(this.#processes, admit));
+    server.addService(
+      ContainerService,
+      containerService(this.#containers, (id) => this.#processes.initOf(id)?.id, admit),
+    );
+    server.addService(SystemService, this.#systemService());
+    let raw: Promise<RawServices> | undefined;
+    const load = () => {
+      raw ??= this.#options.loadRawServices(SERVICES, (service) => this.#health(service));
+      return raw;
+    };
+    addRawServices(server, load, (changed) => {
+      this.#healthWatchers.add(changed);
+      return () => this.#healthWatchers.delete(changed);
+    });
+    return server;
+  }
+
+  #systemService() {
+    const { version, imageVersion, init, log, logs, machineId, template } = this.#options;
+    return systemService({
+      agentVersion: version,
+      imageVersion,
+      restarts: init.restarts,
+      startup: () => ({ initStartedMs: initStartedMs(), agentReadyMs: this.readyMs }),
+      identity: () => this.#renewed ?? { machineId: template ? "" : machineId, instanceId: "" },
+      renew: (renewal) => this.#renew(renewal),
+      events: this.#events,
+      logs,
+      powerOff: (graceMs) => {
+        log.info({ graceMs }, "shutting down");
+        init.powerOff(graceMs);
+      },
+    });
+  }
+
+  #renew(renewal: Renewal): number {
+    const adjusted = renew(renewal, this.#options.identity);
+    const { machineId, instanceId } = renewal;
+    this.#renewed = { machineId, instanceId };
+    this.#options.log.info({ instance: instanceId, clockAdjustedMs: adjusted }, "zone renewed");
+    for (const changed of this.#healthWatchers) changed();
+    return adjusted;
+  }
+
+  #health(service: string): boolean | undefined {
+    if (service === "" || service === "zone.agent.v1.System") return true;
+    return SERVICES.includes(service) ? this.#admits : undefined;
+  }
+}
