@@ -1,0 +1,175 @@
+/* boot.c - what the kernel leaves to PID 1: mounts, modules, root, cgroups. A failure without which the zone can run is said only. */
+#include "init.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define MODULES "/modules"
+#define CGROUP "/sys/fs/cgroup"
+#define ROOT_SERIAL "zone-root"
+
+enum { ROOT_PATIENCE_MS = 30000 };
+
+/* In order. The early ones are mounted in the initramfs and move along to the root. */
+static const struct {
+	const char *type, *target, *options;
+	unsigned long flags;
+	bool early;
+} mounts[] = {
+	{"proc", "/proc", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, true},
+	{"sysfs", "/sys", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, true},
+	{"devtmpfs", "/dev", "mode=755", MS_NOSUID, true},
+	{"devpts", "/dev/pts", "gid=5,mode=620,ptmxmode=666", MS_NOSUID | MS_NOEXEC, false},
+	{"tmpfs", "/dev/shm", "mode=1777", MS_NOSUID | MS_NODEV, false},
+	{"tmpfs", "/run", "mode=755", MS_NOSUID | MS_NODEV, false},
+	{"tmpfs", "/tmp", "mode=1777", MS_NOSUID | MS_NODEV, false},
+	{"cgroup2", CGROUP, NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, false},
+};
+
+static void mount_all(bool early)
+{
+	for (size_t i = 0; i < sizeof mounts / sizeof mounts[0]; i++) {
+		if (mounts[i].early != early)
+			continue;
+		mkdir(mounts[i].target, 0755); /* exists on the root, which is read-only; else mount(2) says what is wrong */
+		if (mount(mounts[i].type, mounts[i].target, mounts[i].type, mounts[i].flags, mounts[i].options) != 0 && errno != EBUSY)
+			fatal("cannot mount %s at %s: %s", mounts[i].type, mounts[i].target, strerror(errno));
+	}
+}
+
+/* The kernel gives PID 1 the initramfs's /dev/console, or nothing. 0, 1 and 2 must be open: no other descriptor may be one of them. */
+static void open_console(void)
+{
+	int null = open("/dev/null", O_RDWR);
+	int console = open("/dev/console", O_WRONLY | O_NOCTTY);
+	if (null < 0)
+		fatal("cannot open /dev/null: %s", strerror(errno));
+	if (dup2(null, 0) < 0 || dup2(console < 0 ? null : console, 1) < 0 || dup2(console < 0 ? null : console, 2) < 0)
+		fatal("cannot set up stdio: %s", strerror(errno));
+	syscall(SYS_close_range, 3, ~0u, 0);
+}
+
+static int is_module(const struct dirent *entry)
+{
+	size_t length = strlen(entry->d_name);
+	return length > 3 && strcmp(entry->d_name + length - 3, ".ko") == 0;
+}
+
+/* In the order of their names, which the image builder numbered by dependency. */
+static void load_modules(void)
+{
+	struct dirent **entries;
+	int count = scandir(MODULES, &entries, is_module, alphasort);
+	for (int i = 0; i < count; i++) {
+		char path[PATH_MAX];
+		snprintf(path, sizeof path, MODULES "/%s", entries[i]->d_name);
+		int fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0 || (syscall(SYS_finit_module, fd, "", 0) != 0 && errno != EEXIST))
+			say("cannot load %s: %s", path, strerror(errno));
+		if (fd >= 0)
+			close(fd);
+		unlink(path); /* the initramfs is memory */
+		free(entries[i]);
+	}
+	if (count >= 0)
+		free(entries);
+}
+
+/* Gives the children of a cgroup each controller that it has itself. */
+static void enable_controllers(const char *cgroup)
+{
+	char path[PATH_MAX], names[256], word[64];
+	snprintf(path, sizeof path, "%s/cgroup.controllers", cgroup);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t length = fd < 0 ? -1 : read(fd, names, sizeof names - 1);
+	if (fd >= 0)
+		close(fd);
+	if (length < 0) {
+		say("cannot read %s: %s", path, strerror(errno));
+		return;
+	}
+	names[length] = 0;
+	snprintf(path, sizeof path, "%s/cgroup.subtree_control", cgroup);
+	for (char *name = strtok(names, " \n"); name; name = strtok(NULL, " \n")) {
+		int n = snprintf(word, sizeof word, "+%s", name);
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+		/* One by one: a controller that refuses must not take the others with it. */
+		if (fd < 0 || write(fd, word, (size_t)n) != n)
+			say("cannot enable %s in %s: %s", name, cgroup, strerror(errno));
+		if (fd >= 0)
+			close(fd);
+	}
+}
+
+static int make_cgroups(void)
+{
+	enable_controllers(CGROUP);
+	if (mkdir(CGROUP "/zone", 0755) != 0 || mkdir(CGROUP "/agent", 0755) != 0)
+		say("cannot make the cgroups: %s", strerror(errno));
+	enable_controllers(CGROUP "/zone");
+	return open(CGROUP "/agent", O_PATH | O_DIRECTORY | O_CLOEXEC); /* -1: the agent stays in PID 1's */
+}
+
+/* 127.0.0.1 for everybody; a kernel without a network has none. */
+static void raise_loopback(void)
+{
+	struct ifreq request = {.ifr_name = "lo", .ifr_flags = IFF_UP};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &request) != 0)
+		say("cannot raise the loopback interface: %s", strerror(errno));
+	if (fd >= 0)
+		close(fd);
+}
+
+static void protect_from_oom(void)
+{
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, "-1000", 5) != 5)
+		say("cannot set oom_score_adj: %s", strerror(errno));
+	if (fd >= 0)
+		close(fd);
+}
+
+/* "ZONE_CMDLINE=" and the kernel's command line. */
+static char *command_line(void)
+{
+	static char text[4096] = "ZONE_CMDLINE=";
+	size_t head = strlen(text);
+	int fd = open("/proc/cmdline", O_RDONLY | O_CLOEXEC);
+	ssize_t length = fd < 0 ? -1 : read(fd, text + head, sizeof text - head - 1);
+	if (length < 0)
+		say("cannot read /proc/cmdline: %s", strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	text[head + (length > 0 ? (size_t)length : 0)] = 0;
+	text[strcspn(text, "\n")] = 0;
+	return text;
+}
+
+void boot(struct agent_command *command)
+{
+	static char *argv[] = {"/bin/node", "/usr/lib/zone/agent.mjs", NULL};
+	static char *env[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/run", NULL, NULL};
+	umask(022);
+	mount_all(true);
+	open_console();
+	load_modules();
+	switch_root(ROOT_SERIAL, ROOT_PATIENCE_MS);
+	mount_all(false);
+	protect_from_oom();
+	raise_loopback();
+	env[2] = command_line();
+	*command = (struct agent_command){.argv = argv, .env = env, .cgroup_fd = make_cgroups()};
+}

@@ -1,0 +1,184 @@
+/* child.c - from clone to exec: the order of enum zi_stage, in one place. */
+#include "init.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static int report_fd;
+
+/* errno of the step that failed goes to PID 1. */
+static void need(bool ok, enum zi_stage stage)
+{
+	if (ok)
+		return;
+	struct spawn_failure failure = {.stage = stage, .errnum = errno};
+	ssize_t written = write(report_fd, &failure, sizeof failure); /* 8 bytes into an empty pipe: whole */
+	(void)written;
+	_exit(127);
+}
+
+void child_reset_signals(void)
+{
+	struct sigaction action = {.sa_handler = SIG_DFL};
+	sigset_t none;
+	/* EINVAL for those that cannot be set (SIGKILL, SIGSTOP, libc's own). */
+	for (int signal = 1; signal <= SIGRTMAX; signal++)
+		sigaction(signal, &action, NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static bool close_between(int first, int last)
+{
+	return first > last || syscall(SYS_close_range, (unsigned)first, (unsigned)last, 0) == 0;
+}
+
+/* Closes all from 3 on but two (-1: none). */
+static bool close_all_but(int a, int b)
+{
+	int low = a < b ? a : b, high = a < b ? b : a;
+	int from = 3;
+	if (low >= from) {
+		if (!close_between(from, low - 1))
+			return false;
+		from = low + 1;
+	}
+	if (high >= from) {
+		if (!close_between(from, high - 1))
+			return false;
+		from = high + 1;
+	}
+	return close_between(from, INT32_MAX);
+}
+
+/* All of PID 1's descriptors that come here are above 2, so that no dup2 overwrites one that is still needed. */
+static bool take_stdio(const struct child *child)
+{
+	for (int fd = 0; fd < 3; fd++)
+		if (dup2(child->stdio[fd], fd) < 0)
+			return false;
+	return close_all_but(child->result_fd, child->target_pidfd);
+}
+
+static bool set_oom_score(int score)
+{
+	char text[16];
+	int length = snprintf(text, sizeof text, "%d", score);
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	bool ok = write(fd, text, (size_t)length) == length;
+	int errnum = errno;
+	close(fd);
+	errno = errnum;
+	return ok;
+}
+
+/* PID 1 raises its own limit for the descriptors that it keeps; a process starts with what systemd gives, and select(2) bears. */
+static bool default_open_files(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return false;
+	if (limit.rlim_max > 524288)
+		limit.rlim_max = 524288;
+	limit.rlim_cur = limit.rlim_max < 1024 ? limit.rlim_max : 1024;
+	return setrlimit(RLIMIT_NOFILE, &limit) == 0;
+}
+
+static bool set_limits(const struct spec *spec)
+{
+	if (!default_open_files())
+		return false;
+	for (uint32_t i = 0; i < spec->head->nrlimits; i++) {
+		const struct zi_rlimit *wanted = &spec->rlimits[i];
+		struct rlimit limit = {.rlim_cur = wanted->soft, .rlim_max = wanted->hard}; /* RLIM_INFINITY is all ones, too */
+		if (prlimit(0, (int)wanted->resource, &limit, NULL) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* mkdir -p, with symbolic links and ".." as the kernel takes them: the process is inside its root already. */
+bool make_directories(const char *path)
+{
+	char part[4096];
+	size_t length = strlen(path);
+	if (length >= sizeof part) {
+		errno = ENAMETOOLONG;
+		return false;
+	}
+	for (size_t end = 1; end <= length; end++) {
+		if (path[end] != '/' && path[end] != 0)
+			continue;
+		memcpy(part, path, end);
+		part[end] = 0;
+		if (mkdir(part, 0755) != 0 && errno != EEXIST) {
+			/* A read-only or odd file system may say so before it says that the directory is there. */
+			struct stat st;
+			int errnum = errno;
+			if (stat(part, &st) != 0 || !S_ISDIR(st.st_mode)) {
+				errno = errnum;
+				return false;
+			}
+		}
+	}
+	return true;
+}
+
+static bool go_to(const char *path)
+{
+	if (chdir(path) == 0)
+		return true;
+	return errno == ENOENT && make_directories(path) && chdir(path) == 0;
+}
+
+void child_main(const struct child *child)
+{
+	struct spec spec;
+	report_fd = child->result_fd;
+	umask(022);
+
+	errno = spec_map(child->spec_fd, &spec);
+	need(errno == 0, ZI_STAGE_SPEC);
+	uint32_t flags = spec.head->flags;
+
+	need(take_stdio(child), ZI_STAGE_STDIO);
+	child_reset_signals();
+	need(setsid() >= 0, ZI_STAGE_SESSION);
+	if (flags & ZI_TTY)
+		need(ioctl(STDIN_FILENO, TIOCSCTTY, 0) == 0, ZI_STAGE_TTY);
+	need(set_oom_score(spec.head->oom_score_adj), ZI_STAGE_OOM);
+	if (flags & ZI_JOIN) {
+		need(setns(child->target_pidfd, CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP) == 0, ZI_STAGE_JOIN);
+		close(child->target_pidfd);
+	}
+	if (flags & ZI_NEW_CONTAINER) {
+		need(container_enter(spec.root), ZI_STAGE_MOUNT);
+		if (spec.hostname[0])
+			need(sethostname(spec.hostname, strlen(spec.hostname)) == 0, ZI_STAGE_HOSTNAME);
+	}
+	need(set_limits(&spec), ZI_STAGE_RLIMIT);
+	need(go_to(spec.cwd), ZI_STAGE_CWD);
+	if (flags & ZI_READONLY_ROOT)
+		need(container_readonly_root(), ZI_STAGE_MOUNT);
+	need(caps_limit_bounding(spec.head->caps_bounding), ZI_STAGE_CAPS);
+	need(user_become(&spec), ZI_STAGE_USER);
+	need(caps_become(&spec), ZI_STAGE_CAPS);
+	if (flags & ZI_NO_NEW_PRIVS)
+		need(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, ZI_STAGE_NNP);
+	umask(spec.head->umask & 0777);
+	exec_spec(&spec);
+	need(false, ZI_STAGE_EXEC);
+	_exit(127);
+}

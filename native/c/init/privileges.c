@@ -1,0 +1,69 @@
+/* privileges.c - groups, gid, uid and capabilities(7). */
+#include "init.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { MOST_CAPS = 64 };
+
+static bool has(uint64_t set, int cap)
+{
+	return set >> cap & 1;
+}
+
+/* Capabilities that this kernel does not know are in no set. */
+static uint64_t known_caps(void)
+{
+	int cap = 0;
+	while (cap < MOST_CAPS && prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0)
+		cap++;
+	return cap == MOST_CAPS ? UINT64_MAX : (UINT64_C(1) << cap) - 1;
+}
+
+bool caps_limit_bounding(uint64_t bounding)
+{
+	for (int cap = 0; cap < MOST_CAPS; cap++) {
+		int in = prctl(PR_CAPBSET_READ, cap, 0, 0, 0);
+		if (in < 0)
+			return true; /* the last one known was the one before */
+		if (in > 0 && !has(bounding, cap) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* The permitted set stays for caps_become to reduce (PR_SET_KEEPCAPS, which exec clears). */
+bool user_become(const struct spec *spec)
+{
+	const struct zi_spec *head = spec->head;
+	return prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) == 0 && setgroups(head->ngroups, spec->groups) == 0 &&
+	       setresgid(head->gid, head->gid, head->gid) == 0 && setresuid(head->uid, head->uid, head->uid) == 0;
+}
+
+bool caps_become(const struct spec *spec)
+{
+	const struct zi_spec *head = spec->head;
+	uint64_t known = known_caps();
+	/* A user other than root loses what it would have lost without KEEPCAPS, unless it is to keep it. */
+	bool keep = head->uid == 0 || (head->flags & ZI_KEEP_CAPS);
+	uint64_t permitted = keep ? head->caps_permitted & known : 0;
+	uint64_t effective = keep ? head->caps_effective & known : 0;
+	uint64_t inheritable = head->caps_inheritable & known;
+	uint64_t ambient = keep ? head->caps_ambient & known : 0;
+
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct sets[2] = {
+		{(uint32_t)effective, (uint32_t)permitted, (uint32_t)inheritable},
+		{(uint32_t)(effective >> 32), (uint32_t)(permitted >> 32), (uint32_t)(inheritable >> 32)},
+	};
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0 || syscall(SYS_capset, &header, sets) != 0)
+		return false;
+	for (int cap = 0; cap < MOST_CAPS; cap++)
+		if (has(ambient, cap) && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) != 0)
+			return false;
+	return true;
+}
