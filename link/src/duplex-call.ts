@@ -257,13 +257,19 @@ export class DuplexCall implements Call {
     if (this.#phase === "done") return;
     this.#phase = "done";
     clearTimeout(this.#timer);
-    const stream = this.#stream;
-    if (stream && !stream.closed && !stream.destroyed) {
-      stream.close(end.code === status.OK ? constants.NGHTTP2_NO_ERROR : constants.NGHTTP2_CANCEL);
-    }
-    stream?.resume(); // what is still to come is dropped, so that the stream can end
+    if (this.#stream) this.#leave(this.#stream, end.code);
     if (this.#listener) this.#tell(end);
     else this.#early = end;
+  }
+
+  /**
+   * A reset only where the stream would not end by itself: servers count resets, and Node's gives the whole session up (GOAWAY 2)
+   * when there are more than 1,000 and 33 a second (nghttp2_option_set_stream_reset_rate_limit).
+   */
+  #leave(stream: ClientHttp2Stream, code: grpc.status): void {
+    if (this.#inputEnded && stream.writableLength === 0) stream.end();
+    else if (!stream.closed) stream.close(code === status.OK ? constants.NGHTTP2_NO_ERROR : constants.NGHTTP2_CANCEL);
+    stream.resume(); // what is still to come is dropped, so that the stream can end
   }
 
   /** Never from within the caller's own call of `start` or `cancel`. */

@@ -1,9 +1,10 @@
 import * as http2 from "node:http2";
 import type { Duplex } from "node:stream";
 import * as grpc from "@grpc/grpc-js";
+import { DecoupledDuplex, WholeStream } from "./decoupled-duplex.js";
 import { DuplexCall } from "./duplex-call.js";
 import { linkError, messageOf } from "./errors.js";
-import { WINDOW_BYTES } from "./server-sessions.js";
+import { WINDOW_BYTES } from "./http2-session.js";
 
 const { connectivityState } = grpc;
 /** setTimeout(2) of Node takes no more. */
@@ -36,13 +37,15 @@ export class DuplexChannel implements grpc.ChannelInterface {
     this.maxReceiveBytes = options.maxReceiveBytes ?? 4 * 1024 * 1024;
     this.authority = options.authority ?? "zone";
     this.http2 = http2.connect(`http://${this.authority}`, {
-      createConnection: () => duplex,
+      createConnection: () => (duplex instanceof DecoupledDuplex ? duplex : new WholeStream(duplex)),
       settings: { initialWindowSize: WINDOW_BYTES, enablePush: false },
       // What a peer can make us hold is bounded by the windows, and by nghttp2's own limits on headers and control frames; this
       // limit also counts what we send, and fails streams at random when many are busy.
       maxSessionMemory: Number.MAX_SAFE_INTEGER,
     });
-    this.http2.once("connect", () => this.http2.setLocalWindowSize(WINDOW_BYTES));
+    this.http2.once("connect", () => {
+      if (!this.http2.destroyed) this.http2.setLocalWindowSize(WINDOW_BYTES);
+    });
     this.http2.once("remoteSettings", () => this.#become(connectivityState.READY));
     this.http2.on("goaway", (code) => {
       this.#reason ??= linkError("UNAVAILABLE", "LINK_LOST", `the agent ended the session (GOAWAY ${code})`);

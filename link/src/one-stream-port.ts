@@ -1,5 +1,6 @@
-import { Duplex } from "node:stream";
+import type { Duplex } from "node:stream";
 import type { ZoneError } from "@zone/proto";
+import { DecoupledDuplex } from "./decoupled-duplex.js";
 import { linkError } from "./errors.js";
 import { FrameScanner } from "./frame-scanner.js";
 import type { Frame } from "./frames.js";
@@ -117,42 +118,22 @@ export class OneStreamPort implements HandshakeStream {
 }
 
 /** The bytes of one session on a port. Its end, of either direction, is told to the peer by HTTP/2 (GOAWAY) and not by the port. */
-class PortSession extends Duplex {
+class PortSession extends DecoupledDuplex {
   readonly #stuffer = new Stuffer();
-  #ended = false;
 
   constructor(
-    readonly raw: Duplex,
+    raw: Duplex,
     readonly onDestroy: () => void,
   ) {
-    super({ readableHighWaterMark: 64 * 1024, writableHighWaterMark: 64 * 1024 });
+    super(raw);
   }
 
-  /** Bytes from the peer. */
-  receive(bytes: Buffer): void {
-    if (!this.#ended && !this.destroyed && !this.push(bytes)) this.raw.pause();
-  }
-
-  override _read(): void {
-    this.raw.resume();
-  }
-
-  override _write(payload: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    this._writev([{ chunk: payload }], done);
-  }
-
-  override _writev(payload: { chunk: Buffer }[], done: (error?: Error | null) => void): void {
-    const wire = payload.flatMap(({ chunk }) => this.#stuffer.push(chunk));
-    const last = wire.pop() ?? Buffer.alloc(0);
-    this.raw.cork(); // HTTP/2 writes a frame's head and its payload apart: one system call for both
-    for (const part of wire) this.raw.write(part);
-    this.raw.write(last, done);
-    this.raw.uncork();
+  protected override encode(chunk: Buffer): Buffer[] {
+    return this.#stuffer.push(chunk);
   }
 
   override _final(done: (error?: Error | null) => void): void {
-    this.#ended = true;
-    this.push(null); // HTTP/2 ends its stream when it is through, and then waits for the peer's end, which a port does not have
+    this.receiveEnd(); // HTTP/2 ends its stream when it is through, and then waits for the peer's end, which a port does not have
     done();
   }
 

@@ -1,9 +1,7 @@
 import type { Http2Server, ServerHttp2Session } from "node:http2";
 import type { Duplex } from "node:stream";
 import * as grpc from "@grpc/grpc-js";
-
-/** Bytes that a peer may send before we have read them, per stream and per session: the one big lever on throughput. */
-export const WINDOW_BYTES: number = 1024 * 1024;
+import { endTogether, WINDOW_BYTES } from "./http2-session.js";
 
 /** Serves a gRPC server on any byte streams. */
 export interface SessionServer {
@@ -30,6 +28,7 @@ export function sessionServer(server: grpc.Server): SessionServer {
       });
       injector.injectConnection(duplex);
       if (!begun) throw new Error("node:http2 began no session on the injected stream");
+      endTogether(duplex);
       begun.settings({ initialWindowSize: WINDOW_BYTES });
       begun.setLocalWindowSize(WINDOW_BYTES);
       return begun;

@@ -1,0 +1,2 @@
+export { EmulatedPort } from "./emulated-port.js";
+export { type Faults, FaultyDuplex } from "./faulty-duplex.js";
