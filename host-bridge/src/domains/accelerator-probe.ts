@@ -1,5 +1,6 @@
 import { cpus, release } from "node:os";
 import { bridgeError } from "../errors.js";
+import { SharedWork } from "../images/shared-work.js";
 import {
   type AcceleratorChoice,
   chooseAccelerator,
@@ -10,7 +11,6 @@ import {
 import type { ProgressFn } from "./driver.js";
 import type { LaunchSpec } from "./machine-config.js";
 import type { QemuDomain } from "./qemu-domain.js";
-import { SharedWork } from "./shared-work.js";
 import type { ZoneImage } from "./zone-image.js";
 
 const PROBE_MS = 20_000;
@@ -41,15 +41,10 @@ export class AcceleratorProbe {
     const known = this.#knownOptions(image, qemuVersion);
     return (
       (await knownAccelerator(known)) ??
-      this.#work.run(
-        known.cacheKey,
-        (tell, stop) => {
-          tell("boot", "trying whether KVM works here");
-          return chooseAccelerator(known, () => this.#boot(image, stop), stop);
-        },
-        progress,
-        signal,
-      )
+      this.#work.join(known.cacheKey, progress, signal, (tell, stop) => {
+        tell("boot", "trying whether KVM works here");
+        return chooseAccelerator(known, () => this.#boot(image, stop), stop);
+      })
     );
   }
 

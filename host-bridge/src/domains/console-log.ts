@@ -1,4 +1,4 @@
-import { closeSync, openSync, readFileSync, renameSync, statSync, writeSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readSync, renameSync, writeSync } from "node:fs";
 import type { Socket } from "node:net";
 
 /** What is kept in memory, and shown. */
@@ -21,9 +21,9 @@ export class ConsoleLog {
   /** Goes on with the file at `path` where there is one. */
   constructor(path: string) {
     this.#path = path;
-    for (const earlier of [`${path}.1`, path]) this.#hold(readIfThere(earlier));
+    for (const earlier of [`${path}.1`, path]) this.#hold(readTail(earlier));
     const fd = openSync(path, "a", 0o600);
-    this.#file = { fd, size: statSync(path).size };
+    this.#file = { fd, size: fstatSync(fd).size };
   }
 
   append(chunk: Buffer): void {
@@ -93,11 +93,20 @@ export function lastLines(console: Buffer, count = 6): string {
     .join(" | ");
 }
 
-function readIfThere(path: string): Buffer {
+/** The last bytes of a file that we wrote; nothing when it is not there. */
+function readTail(path: string): Buffer {
+  let fd: number;
   try {
-    return readFileSync(path);
+    fd = openSync(path, "r");
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return Buffer.alloc(0);
     throw error;
+  }
+  try {
+    const { size } = fstatSync(fd);
+    const bytes = Buffer.alloc(Math.min(size, TAIL_BYTES));
+    return bytes.subarray(0, readSync(fd, bytes, 0, bytes.length, size - bytes.length));
+  } finally {
+    closeSync(fd);
   }
 }

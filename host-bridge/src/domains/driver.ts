@@ -63,8 +63,9 @@ export interface DomainDriver {
   readonly name: string;
   /** Makes a domain, stopped; a template is made first when it is wanted and missing. Leaves nothing when it fails. */
   create(config: DomainConfig, progress: ProgressFn, signal: AbortSignal): Promise<Domain>;
-  /** Takes up a domain that an earlier bridge made; undefined when it is gone (what was left of it is removed). */
+  /**
+   * Takes up a domain that an earlier bridge made; undefined when it is gone (what was left of it is removed). All are adopted
+   * before the first create, which removes what an earlier bridge had begun to make.
+   */
   adopt(record: DomainRecord): Promise<Domain | undefined>;
-  /** Ends what an earlier bridge left half made. To be called once, after every adoption and before the first create. */
-  sweep?(): Promise<void>;
 }

@@ -70,7 +70,7 @@ async function kernelBoot({ image, shape, start }: LaunchSpec, files: InheritedF
     initramfsFd: await files.add(image.initramfs),
     commandLine: kernelCommandLine({
       accelerator: shape.accelerator,
-      imageVersion: image.version,
+      image,
       template: start.kind === "template",
     }),
   };

@@ -10,6 +10,7 @@ import { DEFAULT_UID_BASE, Identities } from "./identities.js";
 import { type LaunchHost, launch } from "./launch.js";
 import type { LaunchSpec, MachineShape } from "./machine-config.js";
 import { mebibytes, socketPaths } from "./qemu-args.js";
+import { type Check, qemuChecks } from "./qemu-checks.js";
 import { QemuDomain } from "./qemu-domain.js";
 import { adoptVmm } from "./qemu-process.js";
 import { QemuVersion } from "./qemu-version.js";
@@ -51,6 +52,7 @@ export class QemuDriver implements DomainDriver {
   readonly #probe: AcceleratorProbe;
   /** Folders of domains that live or are being made. */
   readonly #known = new Set<string>();
+  #swept: Promise<void> | undefined;
 
   constructor(options: QemuDriverOptions) {
     const { stateDirectory, runDirectory, binary = "qemu-system-x86_64" } = options;
@@ -80,6 +82,8 @@ export class QemuDriver implements DomainDriver {
 
   async create(config: DomainConfig, progress: ProgressFn, signal: AbortSignal): Promise<Domain> {
     checkMemory(config.memoryBytes);
+    this.#swept ??= removeStrays(this.#host.domainsDirectory, this.#known);
+    await this.#swept;
     const [image, qemuVersion] = await Promise.all([openZoneImage(this.#imageDirectory), this.#version.get()]);
     const { accelerator } = await this.#probe.choose(image, qemuVersion, progress, signal);
     const memoryBytes = mebibytes(config.memoryBytes) * 2 ** 20;
@@ -126,8 +130,15 @@ export class QemuDriver implements DomainDriver {
     }
   }
 
-  async sweep(): Promise<void> {
-    await removeStrays(this.#host.domainsDirectory, this.#known);
+  /** QEMU's version; NO_HYPERVISOR. */
+  version(): Promise<string> {
+    return this.#version.get();
+  }
+
+  /** What doctor says of QEMU and KVM; with `probe`, KVM is tried when that has not been done here. */
+  checks(probe: boolean, signal: AbortSignal): Promise<Check[]> {
+    const known = { version: this.#version, imageDirectory: this.#imageDirectory, accelerator: this.#probe };
+    return qemuChecks(known, probe, signal);
   }
 
   async #clone(

@@ -1,11 +1,11 @@
 import { createHash } from "node:crypto";
 import { cpus, release } from "node:os";
 import { errorMessage } from "../errors.js";
+import { SharedWork } from "../images/shared-work.js";
 import type { ProgressFn, WarmUp } from "./driver.js";
 import type { LaunchSpec, MachineShape } from "./machine-config.js";
 import { cpuModel, kernelCommandLine, PLACEHOLDERS, qemuArgs } from "./qemu-args.js";
 import type { QemuDomain } from "./qemu-domain.js";
-import { SharedWork } from "./shared-work.js";
 import { buildTemplate } from "./template-build.js";
 import { TemplateStore } from "./template-store.js";
 import type { ZoneImage } from "./zone-image.js";
@@ -65,7 +65,7 @@ export class Templates {
     const key = templateKey(image, shape, qemuVersion);
     let found = this.#cache.get(key);
     while (!found) {
-      await this.#work.run(key, (tell, stop) => this.#open(key, image, shape, tell, stop), progress, signal);
+      await this.#work.join(key, progress, signal, (tell, stop) => this.#open(key, image, shape, tell, stop));
       found = this.#cache.get(key); // others may have pushed it out again
     }
     return this.#use(key, found);
@@ -171,7 +171,7 @@ export function templateKey(image: ZoneImage, shape: MachineShape, qemuVersion: 
       kind: "kernel",
       kernelFd: 4,
       initramfsFd: 5,
-      commandLine: kernelCommandLine({ accelerator: shape.accelerator, imageVersion: image.version, template: true }),
+      commandLine: kernelCommandLine({ accelerator: shape.accelerator, image, template: true }),
     },
   });
   // "host" and "max" are what the processor, its microcode and the host's kernel make of them.

@@ -3,11 +3,17 @@ import { readFile, realpath } from "node:fs/promises";
 import { join } from "node:path";
 import { bridgeError } from "../errors.js";
 
+const KERNEL = "vmlinuz";
+const INITRAMFS = "initramfs.cpio";
+const ROOT = "root.erofs";
+
 /** A zone image as `npm run image` makes it: what every zone boots. */
 export interface ZoneImage {
   directory: string;
   version: string;
   kernelRelease: string;
+  /** The kernel's command line, without what is a zone's own. */
+  commandLine: string;
   /** SHA-256 of the manifest, which holds that of every file. */
   digest: string;
   kernel: string;
@@ -21,26 +27,24 @@ export async function openZoneImage(path: string): Promise<ZoneImage> {
     const directory = await realpath(path);
     const bytes = await readFile(join(directory, "manifest.json"));
     const manifest: unknown = JSON.parse(bytes.toString("utf8"));
-    const { version, kernelRelease, files } = manifest as Record<string, unknown>;
+    const { version, kernelRelease, cmdline, files } = manifest as Record<string, unknown>;
     if (typeof version !== "string" || !/^[\w.+-]{1,100}$/.test(version))
       throw new Error("manifest.json: no valid version");
+    if (typeof cmdline !== "string" || !/^[ -~]{0,1000}$/.test(cmdline))
+      throw new Error("manifest.json: no valid cmdline");
     const names = Object.keys((files as object | null) ?? {});
-    const initramfs = names.find((name) => /^initramfs\.cpio(\.\w+)?$/.test(name));
-    for (const [name, found] of [
-      ["vmlinuz", names.includes("vmlinuz")],
-      ["initramfs.cpio", initramfs !== undefined],
-      ["root.erofs", names.includes("root.erofs")],
-    ] as const) {
-      if (!found) throw new Error(`manifest.json: no file ${name}`);
+    for (const name of [KERNEL, INITRAMFS, ROOT]) {
+      if (!names.includes(name)) throw new Error(`manifest.json: no file ${name}`);
     }
     return {
       directory,
       version,
+      commandLine: cmdline,
       kernelRelease: typeof kernelRelease === "string" ? kernelRelease : "unknown",
       digest: createHash("sha256").update(bytes).digest("hex"),
-      kernel: join(directory, "vmlinuz"),
-      initramfs: join(directory, initramfs ?? ""),
-      root: join(directory, "root.erofs"),
+      kernel: join(directory, KERNEL),
+      initramfs: join(directory, INITRAMFS),
+      root: join(directory, ROOT),
     };
   } catch (error) {
     throw bridgeError(

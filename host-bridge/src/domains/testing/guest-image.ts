@@ -43,11 +43,9 @@ export async function makeGuestImage(from: string, directory: string, version = 
   await writeFile(join(directory, "initramfs.cpio"), Buffer.concat([original, padding, archive]));
   await symlink(image.kernel, join(directory, "vmlinuz"));
   await symlink(image.root, join(directory, "root.erofs"));
+  const { kernelRelease, commandLine: cmdline } = image;
   const files = { vmlinuz: {}, "initramfs.cpio": {}, "root.erofs": {} };
-  await writeFile(
-    join(directory, "manifest.json"),
-    JSON.stringify({ version, kernelRelease: image.kernelRelease, files }),
-  );
+  await writeFile(join(directory, "manifest.json"), JSON.stringify({ version, kernelRelease, cmdline, files }));
   return directory;
 }
 
