@@ -21,7 +21,7 @@ const LOCAL = /^(oci|oci-archive|docker-archive):(.*)$/s;
 const OTHER_TRANSPORT = /^(?:[a-z][a-z0-9+.-]*:\/\/|(?:dir|docker-daemon|containers-storage|ostree|sif|tarball):)/i;
 
 /* As in github.com/distribution/reference. None of these can match in more than one way, so they take linear time. */
-const DOMAIN = /^(?:localhost|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?$/;
+const DOMAIN = /^(?:(?!-)[A-Za-z0-9-]+(?<!-)(?:\.(?!-)[A-Za-z0-9-]+(?<!-))*|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?$/;
 const PATH = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/;
 const TAG = /^\w[\w.-]{0,127}$/;
 const DIGEST = /^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
