@@ -70,7 +70,8 @@ export function encodeMessage(message: Partial<InitMessage> & { type: number }):
 
 /** Throws RangeError when it is not exactly one message. */
 export function decodeMessage(bytes: Buffer): InitMessage {
-  if (bytes.length !== MESSAGE_BYTES) throw new RangeError(`a message of PID 1 has ${MESSAGE_BYTES} bytes, not ${bytes.length}`);
+  if (bytes.length !== MESSAGE_BYTES)
+    throw new RangeError(`a message of PID 1 has ${MESSAGE_BYTES} bytes, not ${bytes.length}`);
   return {
     type: bytes.readUInt32LE(0),
     flags: bytes.readUInt32LE(4),

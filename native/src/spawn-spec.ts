@@ -116,7 +116,9 @@ const PATHS = ["root", "cwd", "hostname", "meta"] as const;
  */
 export function encodeSpec(spec: SpawnSpec): Buffer {
   checkRanges(spec);
-  const strings = [...spec.argv, ...spec.env, ...PATHS.map((name) => spec[name])].map((text, index) => toBytes(text, index));
+  const strings = [...spec.argv, ...spec.env, ...PATHS.map((name) => spec[name])].map((text, index) =>
+    toBytes(text, index),
+  );
   const rlimitsAt = HEAD_BYTES;
   const groupsAt = rlimitsAt + spec.rlimits.length * RLIMIT_BYTES;
   const stringsAt = groupsAt + spec.groups.length * 4;
@@ -194,7 +196,11 @@ export function decodeSpec(bytes: Uint8Array): DecodedSpec {
     oomScoreAdj: spec.readInt32LE(AT.oomScoreAdj),
     rlimits: Array.from({ length: rlimitCount }, (_, index) => {
       const base = rlimitsAt + index * RLIMIT_BYTES;
-      return { resource: spec.readUInt32LE(base), soft: spec.readBigUInt64LE(base + 8), hard: spec.readBigUInt64LE(base + 16) };
+      return {
+        resource: spec.readUInt32LE(base),
+        soft: spec.readBigUInt64LE(base + 8),
+        hard: spec.readBigUInt64LE(base + 16),
+      };
     }),
     capabilities: {
       bounding: spec.readBigUInt64LE(AT.bounding),
@@ -249,7 +255,8 @@ function checkRanges(spec: SpawnSpec): void {
   if (spec.argv.length === 0) throw new RangeError("argv is empty; it must hold the program's name");
   if (spec.newContainer && spec.join !== undefined) throw new RangeError("newContainer and join exclude each other");
   if (!spec.cwd.startsWith("/")) throw new RangeError(`cwd is ${JSON.stringify(spec.cwd)}; it must be absolute`);
-  if (spec.newContainer && !spec.root.startsWith("/")) throw new RangeError("root must be absolute for a new container");
+  if (spec.newContainer && !spec.root.startsWith("/"))
+    throw new RangeError("root must be absolute for a new container");
   if (!spec.newContainer && (spec.root || spec.hostname || spec.readonlyRoot)) {
     throw new RangeError("root, hostname and readonlyRoot apply to a new container alone");
   }

@@ -1,0 +1,103 @@
+import { fstatSync, readSync } from "node:fs";
+import { closeFd } from "./descriptors.js";
+import { type InitMessage, MAX_KEPT, RECORD_EXITED, RECORD_KEPT_SHIFT, RECORD_STARTING } from "./init-messages.js";
+import type { Exit, InitRecord } from "./init-types.js";
+import { decodeSpec, MAX_SPEC_BYTES } from "./spawn-spec.js";
+
+/** A message with a status (ZI_EXITED, ZI_RECORD) as what happened; the bits are those of wait(2). */
+export function exitOf(message: InitMessage): Exit {
+  const signal = message.status & 0x7f;
+  return {
+    code: signal ? 0 : (message.status >> 8) & 0xff,
+    signal,
+    coreDumped: signal !== 0 && (message.status & 0x80) !== 0,
+    timeMs: Number(message.timeNs / 1000n) / 1000,
+  };
+}
+
+/** ZI_RECORD with its descriptors, which it takes over: the spec's is read and closed; all are closed when this throws. */
+function readRecord(message: InitMessage, fds: readonly number[]): InitRecord {
+  const [specFd, ...keptFds] = fds;
+  try {
+    const flags = Array.from(
+      { length: MAX_KEPT },
+      (_, index) => (message.flags & (1 << (RECORD_KEPT_SHIFT + index))) !== 0,
+    );
+    if (specFd === undefined || keptFds.length !== flags.filter(Boolean).length) {
+      throw new RangeError(
+        `PID 1's record of process ${message.pid} has ${fds.length} descriptors, which its flags deny`,
+      );
+    }
+    const spec = decodeSpec(readWhole(specFd));
+    closeFd(specFd);
+    let next = 0;
+    const kept = flags.map((held) => (held ? keptFds[next++] : undefined));
+    const { token, pid } = message;
+    return { token, pid, spec, kept, ...(message.flags & RECORD_EXITED ? { exited: exitOf(message) } : {}) };
+  } catch (error) {
+    for (const fd of fds) closeFd(fd);
+    throw error;
+  }
+}
+
+/** By position: the descriptor is PID 1's open file too, whose offset is not ours to move. */
+function readWhole(fd: number): Buffer {
+  const { size } = fstatSync(fd);
+  if (size > MAX_SPEC_BYTES) throw new RangeError(`a spec of ${size} bytes; ${MAX_SPEC_BYTES} are allowed`);
+  const bytes = Buffer.alloc(size);
+  for (let done = 0; done < size; ) {
+    const length = readSync(fd, bytes, done, size - done, done);
+    if (length === 0) throw new RangeError("the spec is shorter than it says");
+    done += length;
+  }
+  return bytes;
+}
+
+/** The answer to ZI_LIST as it comes. It is complete when its end has come, and exec's result of each record that was starting. */
+export class RecordList {
+  readonly #records = new Map<bigint, InitRecord>();
+  readonly #starting = new Set<bigint>();
+  #ended = false;
+
+  get complete(): boolean {
+    return this.#ended && this.#starting.size === 0;
+  }
+
+  get records(): InitRecord[] {
+    return [...this.#records.values()];
+  }
+
+  /** ZI_RECORD; takes over the descriptors. */
+  add(message: InitMessage, fds: readonly number[]): void {
+    this.#records.set(message.token, readRecord(message, fds));
+    if (message.flags & RECORD_STARTING) this.#starting.add(message.token);
+  }
+
+  /** ZI_LIST_END. */
+  end(): void {
+    this.#ended = true;
+  }
+
+  /** ZI_SPAWNED of any process. */
+  started(token: bigint): void {
+    this.#starting.delete(token);
+  }
+
+  /** ZI_SPAWN_FAILED of any process: PID 1 has forgotten it. */
+  failed(token: bigint): void {
+    this.#starting.delete(token);
+    const record = this.#records.get(token);
+    this.#records.delete(token);
+    if (record) closeKept(record);
+  }
+
+  /** Closes what nobody will take. */
+  discard(): void {
+    for (const record of this.#records.values()) closeKept(record);
+    this.#records.clear();
+  }
+}
+
+function closeKept(record: InitRecord): void {
+  for (const fd of record.kept) if (fd !== undefined) closeFd(fd);
+}
