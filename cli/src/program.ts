@@ -2,6 +2,7 @@ import { Argument, Command, Option } from "commander";
 import type { Context } from "./context.js";
 import type { Environment } from "./parse/environment.js";
 import type { RawArguments } from "./parse/raw-arguments.js";
+import { VERSION } from "./version.js";
 
 /** What the command tree needs of the process, so that it can be built (for completion, for tests) without running. */
 export interface ProgramEdges {
@@ -30,7 +31,9 @@ type Action = (context: Context, command: Command) => Promise<number>;
 export function buildProgram(edges: ProgramEdges): Command {
   const program = new Command("zonectl")
     .description("Run container images in zones: small virtual machines of their own.")
+    .version(VERSION)
     .enablePositionalOptions()
+    .configureHelp({ subcommandTerm: (command) => command.name() })
     .addHelpText("after", "\nExample:\n  zonectl run --rm -it busybox\n\n`zonectl COMMAND --help` explains a command.");
   addGlobalOptions(program);
 

@@ -1,3 +1,4 @@
+import { int64 } from "./numbers.js";
 import { printable, shortened } from "./text/printable.js";
 
 /** What is going on: as zone.bridge.v1.Progress. */
@@ -21,8 +22,9 @@ const PLAIN_DELAY_MS = 1_000;
 
 /** Progress as text. */
 export function describeStep(step: ProgressStep): string {
-  const { phase, message, done, total } = step;
-  const share = total ? ` (${Math.min(100, Math.floor(((done ?? 0) / total) * 100))}%)` : "";
+  const { phase, message } = step;
+  const total = int64(step.total);
+  const share = total > 0 ? ` (${Math.min(100, Math.floor((int64(step.done) / total) * 100))}%)` : "";
   return printable((message || phase || "working") + share);
 }
 

@@ -1,6 +1,7 @@
 import type { ClientDuplexStream } from "@grpc/grpc-js";
 import { type ProcessService, type ServiceClient, ZoneError } from "@zone/proto";
 import { agent, type api } from "../messages.js";
+import { int64 } from "../numbers.js";
 import type { OutputSink } from "./output.js";
 import type { StdinPump } from "./stdin-pump.js";
 import type { Size } from "./terminal.js";
@@ -203,19 +204,19 @@ export class AttachSession {
         data: (offset, data) => call.write({ stdin: { offset, data } }),
         eof: (offset) => call.write({ stdinEof: { offset } }),
       },
-      message.stdinOffset ?? 0,
+      int64(message.stdinOffset),
     );
   }
 
   private receive(call: Call, message: agent.AttachResponse): Outcome | undefined {
     if (message.output) {
       const { stream, offset, data } = message.output;
-      this.lost(stream, this.sink(stream).take(offset ?? 0, data ?? new Uint8Array()).gap);
+      this.lost(stream, this.sink(stream).take(int64(offset), data ?? new Uint8Array()).gap);
       if (this.pending() > MAX_PENDING_BYTES) call.pause();
     } else if (message.gap) {
-      this.lost(message.gap.stream, this.sink(message.gap.stream).skip(message.gap.to ?? 0));
+      this.lost(message.gap.stream, this.sink(message.gap.stream).skip(int64(message.gap.to)));
     } else if (message.stdinAck) {
-      this.options.stdin?.acknowledge(message.stdinAck.offset ?? 0, message.stdinAck.closed ?? false);
+      this.options.stdin?.acknowledge(int64(message.stdinAck.offset), message.stdinAck.closed ?? false);
     } else if (message.exit) {
       return { kind: "exited", code: message.exit.code ?? 0, signal: message.exit.signal ?? 0 };
     } else if (message.failed) {

@@ -136,9 +136,10 @@ function bridgeCommand(env: NodeJS.ProcessEnv): readonly string[] {
 }
 
 function died(path: string, failure: Failure, logPath: string, from: number): string {
-  const lines = readFileSync(logPath).subarray(from).toString().trim().split("\n");
-  const last = lines.at(-1) || failure.text;
-  return `cannot start the bridge at ${path}: ${messageOf(last)}; its log is ${logPath}`;
+  const lines = readFileSync(logPath).subarray(from).toString().split("\n");
+  // A crash of Node ends with its stack and version; what matters is above them.
+  const last = lines.findLast((line) => /^\S/.test(line) && !line.startsWith("Node.js v") && line !== "}");
+  return `cannot start the bridge at ${path}: ${messageOf(last ?? failure.text)}; its log is ${logPath}`;
 }
 
 /** The bridge logs lines of JSON; a crash of Node is plain text. */

@@ -3,6 +3,7 @@ import { write } from "../attach/output.js";
 import { inZone, openBridge, QUICK, zoneName } from "../bridge/connect.js";
 import type { Context } from "../context.js";
 import { type agent, api } from "../messages.js";
+import { int64 } from "../numbers.js";
 import { imageToJson, stateName, taskToJson, zoneToJson } from "../text/json.js";
 import { commandLine, shortened } from "../text/printable.js";
 import { ago, byteSize, formatTable, span } from "../text/table.js";
@@ -62,14 +63,14 @@ export async function ps(context: Context, zone: string, options: ListOptions): 
 
 /** A process as a row of `ps`. */
 export function taskRow(task: agent.RunningTask.$Properties): string[] {
-  const seconds = Math.floor((task.cpuMs ?? 0) / 1000);
+  const seconds = Math.floor(int64(task.cpuMs) / 1000);
   const time = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
   return [
     String(task.containerPid ?? 0),
     String(task.uid ?? 0),
     task.state ?? "",
     time.map((part) => String(part).padStart(2, "0")).join(":"),
-    byteSize((task.rssKib ?? 0) * 1024),
+    byteSize(int64(task.rssKib) * 1024),
     // Arguments are separated by NUL in proc(5) cmdline; some kernels and agents use blanks.
     Buffer.from(task.command ?? [])
       .toString()
@@ -98,7 +99,7 @@ export function imageRows(image: api.Image.$Properties, nowMs: number): string[]
   return references.map((name) => [
     name,
     digest,
-    byteSize(image.sizeBytes ?? 0),
+    byteSize(int64(image.sizeBytes)),
     ago(fromTimestamp(image.pulledAt), nowMs),
   ]);
 }

@@ -4,6 +4,7 @@ import { openBridge, zoneName } from "../bridge/connect.js";
 import { forEachMessage } from "../bridge/streams.js";
 import type { Context } from "../context.js";
 import type { api } from "../messages.js";
+import { int64 } from "../numbers.js";
 import { parseTail } from "../parse/quantities.js";
 import { eventToJson, stateName } from "../text/json.js";
 import { printable } from "../text/printable.js";
@@ -28,8 +29,9 @@ export async function logs(context: Context, zone: string, options: LogsOptions)
   };
   const stamper = new LineStamper();
   await forEachMessage(client.zones.logs(request), async (record) => {
-    if (record.gapBytes > 0) {
-      context.stderr.write(`zonectl: ${record.gapBytes} bytes of ${printable(record.stream)} are no longer kept\n`);
+    const gap = int64(record.gapBytes);
+    if (gap > 0) {
+      context.stderr.write(`zonectl: ${gap} bytes of ${printable(record.stream)} are no longer kept\n`);
     }
     const data = options.timestamps ? stamper.stamp(record) : record.data;
     await write(record.stream === "stderr" ? context.stderr : context.stdout, data);
@@ -62,8 +64,8 @@ export class LineStamper {
 export async function events(context: Context, options: { format: "table" | "json" }): Promise<number> {
   const client = await openBridge(context);
   await forEachMessage(client.zones.watch({}), async (event) => {
-    if (event.lost > 0)
-      context.stderr.write(`zonectl: ${event.lost} events were lost: they came faster than they were read\n`);
+    const lost = int64(event.lost);
+    if (lost > 0) context.stderr.write(`zonectl: ${lost} events were lost: they came faster than they were read\n`);
     if (!event.zone) return; // the first message: subscribed
     await write(
       context.stdout,

@@ -1,5 +1,6 @@
 import type { ServerDuplexStream } from "@grpc/grpc-js";
 import { agent } from "../messages.js";
+import { int64 } from "../numbers.js";
 import type { HostProcess } from "./host-process.js";
 
 type Call = ServerDuplexStream<agent.AttachRequest, agent.AttachResponse.$Properties>;
@@ -9,8 +10,8 @@ const CHUNK_BYTES = 64 * 1024;
 /** Serves one Attach call on `target`, once `open` has come; the caller has found or made the process. */
 export function serveAttach(call: Call, target: HostProcess, open: agent.AttachOpen.$Properties): void {
   const sent = new Map<string, number>([
-    ["stdout", open.stdoutFrom ?? 0],
-    ["stderr", open.stderrFrom ?? 0],
+    ["stdout", int64(open.stdoutFrom)],
+    ["stderr", int64(open.stderrFrom)],
   ]);
   const acknowledged = new Map(sent);
   const eofSent = new Set<string>();
@@ -47,20 +48,25 @@ export function serveAttach(call: Call, target: HostProcess, open: agent.AttachO
 
   call.on("data", (message: agent.AttachRequest) => {
     if (message.stdin) {
-      target.stdin(message.stdin.offset ?? 0, message.stdin.data ?? new Uint8Array(), () => {
+      target.stdin(int64(message.stdin.offset), message.stdin.data ?? new Uint8Array(), () => {
         if (!isOver) call.write({ stdinAck: { offset: target.stdinOffset, closed: target.stdinClosed } });
       });
     } else if (message.stdinEof) target.endStdin();
     else if (message.resize) target.resize(message.resize.rows ?? 0, message.resize.columns ?? 0);
     else if (message.ack) {
-      acknowledged.set(message.ack.stream === agent.OutputStream.OUTPUT_STREAM_STDERR ? "stderr" : "stdout", message.ack.offset ?? 0);
+      acknowledged.set(
+        message.ack.stream === agent.OutputStream.OUTPUT_STREAM_STDERR ? "stderr" : "stdout",
+        int64(message.ack.offset),
+      );
       target.balance();
     }
   });
   call.on("cancelled", finish);
   call.on("error", finish);
 
-  call.write({ opened: { process: { id: target.id, tty: Boolean(target.spec.tty) }, stdinOffset: target.stdinOffset } });
+  call.write({
+    opened: { process: { id: target.id, tty: Boolean(target.spec.tty) }, stdinOffset: target.stdinOffset },
+  });
   target.acknowledged.add(acknowledged);
   target.listeners.add(pump);
   if (target.state === "created" && (open.start || open.spec)) target.start();

@@ -2,8 +2,8 @@ import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { accessSync, constants, statSync } from "node:fs";
 import type { Readable, Writable } from "node:stream";
 import { ZoneError } from "@zone/proto";
-import * as pty from "node-pty";
 import type { agent } from "../messages.js";
+import { pty } from "./pty.js";
 
 /** How a process ended. */
 export interface Exit {
@@ -69,7 +69,8 @@ export class HostProcess {
     this.failure = lookUp(argv[0]?.toString() ?? "");
     if (this.failure) {
       for (const output of this.outputs) output.isEof = true;
-      return this.changed();
+      this.changed();
+      return;
     }
     const env = (this.spec.env ?? []).map((entry) => Buffer.from(entry));
     const script = `exec env -i ${[...env, ...argv].map(bashQuoted).join(" ")}`;
@@ -90,7 +91,10 @@ export class HostProcess {
 
   stdin(offset: number, data: Uint8Array, accepted: () => void): void {
     const fresh = data.subarray(Math.max(0, this.stdinOffset - offset));
-    if (this.stdinClosed || fresh.length === 0) return accepted();
+    if (this.stdinClosed || fresh.length === 0) {
+      accepted();
+      return;
+    }
     this.stdinOffset += fresh.length;
     this.running?.writeStdin(fresh, (error) => {
       if (error) this.stdinClosed = true;
@@ -159,7 +163,13 @@ export class HostProcess {
         accepted(undefined);
       },
       endStdin: () => terminal.write("\x04"),
-      resize: (r, c) => terminal.resize(c, r),
+      resize: (r, c) => {
+        try {
+          terminal.resize(c, r);
+        } catch {
+          // It has just ended; node-pty has closed its descriptor before it tells.
+        }
+      },
       pause: (_name, on) => (on ? terminal.pause() : terminal.resume()),
     };
   }
@@ -170,13 +180,23 @@ function precondition(reason: string, message: string): ZoneError {
 }
 
 function signalNumber(name: NodeJS.Signals): number {
-  const numbers: Partial<Record<NodeJS.Signals, number>> = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGKILL: 9, SIGUSR1: 10, SIGPIPE: 13, SIGTERM: 15 };
+  const numbers: Partial<Record<NodeJS.Signals, number>> = {
+    SIGHUP: 1,
+    SIGINT: 2,
+    SIGQUIT: 3,
+    SIGKILL: 9,
+    SIGUSR1: 10,
+    SIGPIPE: 13,
+    SIGTERM: 15,
+  };
   return numbers[name] ?? 1;
 }
 
 /** What exec(2) would fail with. */
 function lookUp(program: string): HostProcess["failure"] {
-  const paths = program.includes("/") ? [program] : ["/usr/bin", "/bin", "/usr/sbin", "/sbin"].map((folder) => `${folder}/${program}`);
+  const paths = program.includes("/")
+    ? [program]
+    : ["/usr/bin", "/bin", "/usr/sbin", "/sbin"].map((folder) => `${folder}/${program}`);
   const existing = paths.find((path) => statSync(path, { throwIfNoEntry: false }));
   if (!existing) return { reason: "EXEC_NOT_FOUND", message: `cannot run ${program}: not found`, exitCode: 127 };
   try {
@@ -192,7 +212,9 @@ function lookUp(program: string): HostProcess["failure"] {
 function bashQuoted(bytes: Buffer): string {
   const safe = [...bytes].map((byte) => {
     const isPlain = (byte >= 0x30 && byte <= 0x39) || (byte >= 0x41 && byte <= 0x5a) || (byte >= 0x61 && byte <= 0x7a);
-    return isPlain || byte === 0x20 || byte === 0x2f ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, "0")}`;
+    return isPlain || byte === 0x20 || byte === 0x2f
+      ? String.fromCharCode(byte)
+      : `\\x${byte.toString(16).padStart(2, "0")}`;
   });
   return `$'${safe.join("")}'`;
 }

@@ -1,18 +1,10 @@
 import { randomBytes } from "node:crypto";
 import * as grpc from "@grpc/grpc-js";
-import {
-  type Code,
-  type Handlers,
-  HostService,
-  ImagesService,
-  ProcessService,
-  toTimestamp,
-  ZoneError,
-  ZonesService,
-} from "@zone/proto";
-import { agent, api } from "../messages.js";
-import { serveAttach } from "./attach-handler.js";
+import { type Handlers, HostService, ImagesService, ProcessService, toTimestamp, ZonesService } from "@zone/proto";
+import { api } from "../messages.js";
 import { HostProcess } from "./host-process.js";
+import { processHandlers } from "./process-service.js";
+import { failure, streaming, unary } from "./rpc.js";
 
 /** A zone of the test bridge: its processes are processes of this host. */
 export interface TestZone {
@@ -47,6 +39,8 @@ export class TestBridge {
   readonly zones = new Map<string, TestZone>();
   readonly gates: Gates = {};
   readonly calls: string[] = [];
+  /** The next Attach makes its process, and the connection breaks before the answer. */
+  dropBeforeOpened = false;
   readonly images: api.Image.$Properties[] = [IMAGE];
   checks: api.Check.$Properties[] = [];
   private server: grpc.Server | undefined;
@@ -57,11 +51,13 @@ export class TestBridge {
   async listen(): Promise<void> {
     const server = new grpc.Server();
     server.addService(ZonesService as never, this.zonesHandlers() as never);
-    server.addService(ProcessService as never, this.processHandlers() as never);
+    server.addService(ProcessService as never, processHandlers(this) as never);
     server.addService(ImagesService as never, this.imagesHandlers() as never);
     server.addService(HostService as never, this.hostHandlers() as never);
     await new Promise<void>((resolve, reject) => {
-      server.bindAsync(`unix:${this.path}`, grpc.ServerCredentials.createInsecure(), (error) => (error ? reject(error) : resolve()));
+      server.bindAsync(`unix:${this.path}`, grpc.ServerCredentials.createInsecure(), (error) =>
+        error ? reject(error) : resolve(),
+      );
     });
     this.server = server;
   }
@@ -93,36 +89,44 @@ export class TestBridge {
 
   private zonesHandlers(): Handlers<typeof ZonesService> {
     return {
-      create: streaming(this, "create", async (call: grpc.ServerWritableStream<api.CreateRequest, api.CreateProgress.$Properties>) => {
-        const spec = call.request.spec ?? {};
-        call.write({ progress: { phase: "pull", message: `pulling ${spec.image}`, done: 1, total: 4 } });
-        await this.gates.create;
-        if (call.cancelled) return;
-        if (spec.image === "missing") throw failure("NOT_FOUND", "IMAGE_UNKNOWN", `no image '${spec.image}'`);
-        if ([...this.zones.values()].some((zone) => spec.name && zone.message.spec.name === spec.name)) {
-          throw failure("ALREADY_EXISTS", "NAME_IN_USE", `the name '${spec.name}' is in use`);
-        }
-        call.write({ zone: this.makeZone(spec).message });
-      }),
-      start: streaming(this, "start", async (call: grpc.ServerWritableStream<api.StartZoneRequest, api.StartProgress.$Properties>) => {
-        const zone = this.zone(call.request.zone);
-        this.become(zone, api.ZoneState.ZONE_STATE_STARTING, "starting");
-        call.write({ progress: { phase: "boot", message: "booting" } });
-        await this.gates.start;
-        if (call.cancelled) return;
-        this.become(zone, api.ZoneState.ZONE_STATE_RUNNING, "running");
-        const main = this.mainOf(zone);
-        if (!call.request.holdMain) main.start();
-        if (main.failure) throw failure("NOT_FOUND", main.failure.reason, main.failure.message);
-        call.write({ zone: zone.message });
-      }),
-      stop: unary(this, "stop", async ({ zone: name }) => {
+      create: streaming(
+        this.calls,
+        "create",
+        async (call: grpc.ServerWritableStream<api.CreateRequest, api.CreateProgress.$Properties>) => {
+          const spec = call.request.spec ?? {};
+          call.write({ progress: { phase: "pull", message: `pulling ${spec.image}`, done: 1, total: 4 } });
+          await this.gates.create;
+          if (call.cancelled) return;
+          if (spec.image === "missing") throw failure("NOT_FOUND", "IMAGE_UNKNOWN", `no image '${spec.image}'`);
+          if ([...this.zones.values()].some((zone) => spec.name && zone.message.spec.name === spec.name)) {
+            throw failure("ALREADY_EXISTS", "NAME_IN_USE", `the name '${spec.name}' is in use`);
+          }
+          call.write({ zone: this.makeZone(spec).message });
+        },
+      ),
+      start: streaming(
+        this.calls,
+        "start",
+        async (call: grpc.ServerWritableStream<api.StartZoneRequest, api.StartProgress.$Properties>) => {
+          const zone = this.zone(call.request.zone);
+          this.become(zone, api.ZoneState.ZONE_STATE_STARTING, "starting");
+          call.write({ progress: { phase: "boot", message: "booting" } });
+          await this.gates.start;
+          if (call.cancelled) return;
+          this.become(zone, api.ZoneState.ZONE_STATE_RUNNING, "running");
+          const main = this.mainOf(zone);
+          if (!call.request.holdMain) main.start();
+          if (main.failure) throw failure("NOT_FOUND", main.failure.reason, main.failure.message);
+          call.write({ zone: zone.message });
+        },
+      ),
+      stop: unary(this.calls, "stop", async ({ zone: name }) => {
         const zone = this.zone(name);
         zone.processes.get("main")?.signal(15);
         await zone.ended;
         return { zone: zone.message };
       }),
-      delete: unary(this, "delete", async ({ zone: name, force }) => {
+      delete: unary(this.calls, "delete", async ({ zone: name, force }) => {
         const zone = this.zone(name);
         const isOver = zone.message.state === api.ZoneState.ZONE_STATE_ENDED;
         if (!isOver && !force && zone.message.state !== api.ZoneState.ZONE_STATE_CREATED) {
@@ -132,104 +136,55 @@ export class TestBridge {
         this.zones.delete(zone.message.id);
         return {};
       }),
-      get: unary(this, "get", async ({ zone }) => ({ zone: this.zone(zone).message })),
-      list: unary(this, "list", async ({ all }) => ({
-        zones: [...this.zones.values()].map((zone) => zone.message).filter((zone) => all || zone.state !== api.ZoneState.ZONE_STATE_ENDED),
+      get: unary(this.calls, "get", async ({ zone }) => ({ zone: this.zone(zone).message })),
+      list: unary(this.calls, "list", async ({ all }) => ({
+        zones: [...this.zones.values()]
+          .map((zone) => zone.message)
+          .filter((zone) => all || zone.state !== api.ZoneState.ZONE_STATE_ENDED),
       })),
-      wait: unary(this, "wait", async ({ zone: name }) => {
+      wait: unary(this.calls, "wait", async ({ zone: name }) => {
         const zone = this.zone(name);
         await zone.ended;
         return { zone: zone.message };
       }),
-      watch: streaming(this, "watch", (call: grpc.ServerWritableStream<api.WatchZonesRequest, api.ZoneEvent.$Properties>) => {
-        call.write({});
-        const watcher = (event: api.ZoneEvent.$Properties) => call.write(event);
-        this.watchers.add(watcher);
-        return new Promise((resolve) => call.on("cancelled", resolve)).then(() => void this.watchers.delete(watcher));
-      }),
-      logs: streaming(this, "logs", async (call: grpc.ServerWritableStream<api.ZoneLogsRequest, api.ZoneLogRecord.$Properties>) => {
-        const zone = this.zone(call.request.zone);
-        const time = toTimestamp(Date.UTC(2024, 0, 2, 3, 4, 5, 678));
-        if (call.request.system) call.write({ stream: "console", time, data: Buffer.from("Linux version\n") });
-        else for (const { name, bytes } of zone.processes.get("main")?.outputs ?? []) call.write({ stream: name, time, data: bytes });
-      }),
-    };
-  }
-
-  private processHandlers(): Handlers<typeof ProcessService> {
-    const zoneOf = (call: { metadata: grpc.Metadata }) => this.zone(String(call.metadata.get("zone-id")[0] ?? ""));
-    const find = (call: { metadata: grpc.Metadata }, id: string): HostProcess => {
-      const found = zoneOf(call).processes.get(id);
-      if (!found) throw failure("NOT_FOUND", "PROCESS_UNKNOWN", `no process '${id}'`);
-      return found;
-    };
-    const make = (zone: TestZone, spec: agent.ProcessSpec.$Properties): HostProcess => {
-      const made = new HostProcess(spec.id || randomBytes(6).toString("hex"), spec);
-      zone.processes.set(made.id, made);
-      return made;
-    };
-    const unimplemented = unary(this, "unimplemented", async () => {
-      throw failure("UNIMPLEMENTED", "UNIMPLEMENTED", "not in the test bridge");
-    });
-    return {
-      start: unary(this, "process.start", async ({ spec }, call) => {
-        const made = make(running(zoneOf(call)), spec ?? {});
-        made.start();
-        if (made.failure) throw failure("NOT_FOUND", made.failure.reason, made.failure.message);
-        return { process: { id: made.id } };
-      }),
-      attach: (call) => {
-        this.calls.push("attach");
-        call.once("data", (message: agent.AttachRequest) => {
-          try {
-            const open = message.open ?? {};
-            const target = open.spec ? make(running(zoneOf(call)), open.spec) : find(call, open.processId ?? "");
-            serveAttach(call, target, open);
-          } catch (thrown) {
-            call.emit("error", ZoneError.from(thrown).toStatus());
-          }
-        });
-      },
-      signal: unary(this, "signal", async ({ id, signal }, call) => {
-        find(call, id).signal(signal);
-        return {};
-      }),
-      list: unary(this, "process.list", async (_request, call) => ({
-        tasks: [...zoneOf(call).processes.values()].map((one, index) => ({
-          pid: one.pid,
-          containerPid: index + 1,
-          uid: 0,
-          state: "S",
-          cpuMs: 3_723_000,
-          rssKib: 2048,
-          command: Buffer.concat((one.spec.argv ?? []).flatMap((arg) => [Buffer.from(arg), Buffer.from(" ")])),
-        })),
-      })),
-      delete: unary(this, "process.delete", async ({ id }, call) => {
-        find(call, id);
-        zoneOf(call).processes.delete(id);
-        return {};
-      }),
-      get: unary(this, "process.get", async ({ id }, call) => {
-        const found = find(call, id);
-        const [stdout, stderr] = found.outputs;
-        return { process: { id, tty: Boolean(found.spec.tty), stdoutBytes: stdout?.bytes.length ?? 0, stderrBytes: stderr?.bytes.length ?? 0 } };
-      }),
-      wait: unimplemented,
-      resizeTty: unimplemented,
-      closeStdin: unimplemented,
+      watch: streaming(
+        this.calls,
+        "watch",
+        (call: grpc.ServerWritableStream<api.WatchZonesRequest, api.ZoneEvent.$Properties>) => {
+          call.write({});
+          const watcher = (event: api.ZoneEvent.$Properties) => call.write(event);
+          this.watchers.add(watcher);
+          return new Promise((resolve) => call.on("cancelled", resolve)).then(() => void this.watchers.delete(watcher));
+        },
+      ),
+      logs: streaming(
+        this.calls,
+        "logs",
+        async (call: grpc.ServerWritableStream<api.ZoneLogsRequest, api.ZoneLogRecord.$Properties>) => {
+          const zone = this.zone(call.request.zone);
+          const time = toTimestamp(Date.UTC(2024, 0, 2, 3, 4, 5, 678));
+          if (call.request.system) call.write({ stream: "console", time, data: Buffer.from("Linux version\n") });
+          else
+            for (const { name, bytes } of zone.processes.get("main")?.outputs ?? [])
+              call.write({ stream: name, time, data: bytes });
+        },
+      ),
     };
   }
 
   private imagesHandlers(): Handlers<typeof ImagesService> {
     return {
-      pull: streaming(this, "image.pull", async (call: grpc.ServerWritableStream<api.PullRequest, api.PullProgress.$Properties>) => {
-        if (call.request.reference === "missing") throw failure("NOT_FOUND", "IMAGE_UNKNOWN", "no image 'missing'");
-        call.write({ progress: { phase: "pull", message: "copying" } });
-        call.write({ image: IMAGE });
-      }),
-      list: unary(this, "image.list", async () => ({ images: this.images })),
-      remove: unary(this, "image.remove", async ({ image }) => {
+      pull: streaming(
+        this.calls,
+        "image.pull",
+        async (call: grpc.ServerWritableStream<api.PullRequest, api.PullProgress.$Properties>) => {
+          if (call.request.reference === "missing") throw failure("NOT_FOUND", "IMAGE_UNKNOWN", "no image 'missing'");
+          call.write({ progress: { phase: "pull", message: "copying" } });
+          call.write({ image: IMAGE });
+        },
+      ),
+      list: unary(this.calls, "image.list", async () => ({ images: this.images })),
+      remove: unary(this.calls, "image.remove", async ({ image }) => {
         if (this.zones.size > 0) throw failure("FAILED_PRECONDITION", "IMAGE_IN_USE", `image '${image}' is in use`);
         return {};
       }),
@@ -238,26 +193,48 @@ export class TestBridge {
 
   private hostHandlers(): Handlers<typeof HostService> {
     return {
-      version: unary(this, "version", async () => ({ bridgeVersion: "9.9.9", protocolMin: 1, protocolMax: 1, zoneImageVersion: "z1", hypervisorVersion: "7.2", pid: process.pid })),
-      doctor: unary(this, "doctor", async () => ({ checks: this.checks })),
+      version: unary(this.calls, "version", async () => ({
+        bridgeVersion: "9.9.9",
+        protocolMin: 1,
+        protocolMax: 1,
+        zoneImageVersion: "z1",
+        hypervisorVersion: "7.2",
+        pid: process.pid,
+      })),
+      doctor: unary(this.calls, "doctor", async () => ({ checks: this.checks })),
     };
   }
 
   private makeZone(spec: api.ZoneSpec.$Properties): TestZone {
     const id = randomBytes(16).toString("hex");
-    const argv = [...(spec.entrypoint?.argv ?? []), ...(spec.command?.length ? spec.command : spec.entrypoint ? [] : [Buffer.from("sh")])];
+    const argv = [
+      ...(spec.entrypoint?.argv ?? []),
+      ...(spec.command?.length ? spec.command : spec.entrypoint ? [] : [Buffer.from("sh")]),
+    ];
     const named = { ...spec, name: spec.name || `zone-${id.slice(0, 4)}` };
     let over = () => {};
     const ended = new Promise<void>((resolve) => {
       over = resolve;
     });
     const zone: TestZone = {
-      message: { id, spec: named, argv, state: api.ZoneState.ZONE_STATE_CREATED, imageDigest: IMAGE.digest, createdAt: toTimestamp(Date.now()) },
+      message: {
+        id,
+        spec: named,
+        argv,
+        state: api.ZoneState.ZONE_STATE_CREATED,
+        imageDigest: IMAGE.digest,
+        createdAt: toTimestamp(Date.now()),
+      },
       processes: new Map(),
       ended,
       end: (cause, exitCode, message = "") => {
         if (zone.message.state === api.ZoneState.ZONE_STATE_ENDED) return;
-        Object.assign(zone.message, { endCause: cause, exitCode, endMessage: message, endedAt: toTimestamp(Date.now()) });
+        Object.assign(zone.message, {
+          endCause: cause,
+          exitCode,
+          endMessage: message,
+          endedAt: toTimestamp(Date.now()),
+        });
         for (const one of zone.processes.values()) if (one.state === "running") one.signal(9);
         this.become(zone, api.ZoneState.ZONE_STATE_ENDED, "ended");
         if (named.autoRemove) this.zones.delete(id);
@@ -276,7 +253,10 @@ export class TestBridge {
     const main = new HostProcess("main", { id: "main", argv: argv ?? [], env, tty, stdin: spec.stdin ?? false });
     main.listeners.add(() => {
       // After the attachments: an attached client has its exit before its zone is gone.
-      if (main.exit) setImmediate(() => zone.end(api.EndCause.END_CAUSE_EXITED, main.exit?.signal ? 128 + main.exit.signal : (main.exit?.code ?? 0)));
+      if (main.exit)
+        setImmediate(() =>
+          zone.end(api.EndCause.END_CAUSE_EXITED, main.exit?.signal ? 128 + main.exit.signal : (main.exit?.code ?? 0)),
+        );
       else if (main.failure) setImmediate(() => zone.end(api.EndCause.END_CAUSE_START_FAILED, 127));
     });
     zone.processes.set("main", main);
@@ -288,37 +268,4 @@ export class TestBridge {
     if (type === "running") zone.message.startedAt = toTimestamp(Date.now());
     for (const watcher of this.watchers) watcher({ type, time: toTimestamp(Date.now()), zone: zone.message });
   }
-}
-
-function running(zone: TestZone): TestZone {
-  if (zone.message.state === api.ZoneState.ZONE_STATE_RUNNING) return zone;
-  throw failure("FAILED_PRECONDITION", "ZONE_NOT_RUNNING", `zone '${zone.message.spec.name}' does not run`);
-}
-
-function failure(code: Code, reason: string, message: string): ZoneError {
-  return new ZoneError({ code, reason, message, domain: "zone.bridge" });
-}
-
-function unary<Q, R>(bridge: TestBridge, name: string, handle: (request: Q, call: grpc.ServerUnaryCall<Q, R>) => Promise<R>): grpc.handleUnaryCall<Q, R> {
-  return (call, callback) => {
-    bridge.calls.push(name);
-    handle(call.request, call).then(
-      (response) => callback(null, response),
-      (thrown) => callback(ZoneError.from(thrown).toStatus()),
-    );
-  };
-}
-
-function streaming<Q, R>(
-  bridge: TestBridge,
-  name: string,
-  handle: (call: grpc.ServerWritableStream<Q, R>) => Promise<void>,
-): grpc.handleServerStreamingCall<Q, R> {
-  return (call) => {
-    bridge.calls.push(name);
-    handle(call).then(
-      () => call.end(),
-      (thrown) => call.emit("error", ZoneError.from(thrown).toStatus()),
-    );
-  };
 }

@@ -1,11 +1,12 @@
-import { type ChildProcessByStdio, execFileSync, spawn } from "node:child_process";
+import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
-import * as pty from "node-pty";
+import type { IPty } from "node-pty";
+import { pty } from "./pty.js";
 import { TestBridge } from "./test-bridge.js";
 
 const CLI = fileURLToPath(new URL("../..", import.meta.url));
@@ -33,7 +34,6 @@ export class CliFixture {
   ) {}
 
   static async make(): Promise<CliFixture> {
-    execFileSync(process.execPath, [join(CLI, "scripts/build-node-pty.mjs")]);
     const folder = mkdtempSync(join(tmpdir(), "zonectl-"));
     await build({
       entryPoints: { zonectl: join(CLI, "src/main.ts") },
@@ -58,12 +58,19 @@ export class CliFixture {
   }
 
   env(more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
-    return { PATH: process.env.PATH, HOME: "/root", TERM: "xterm", ZONE_BRIDGE: this.bridge.path, ZONE_NO_AUTOSTART: "1", ...more };
+    return {
+      PATH: process.env.PATH,
+      HOME: "/root",
+      TERM: "xterm",
+      ZONE_BRIDGE: this.bridge.path,
+      ZONE_NO_AUTOSTART: "1",
+      ...more,
+    };
   }
 
   /** Starts zonectl with pipes. */
   start(args: readonly string[], env: NodeJS.ProcessEnv = {}): RunningCli {
-    const child = spawn(process.execPath, [this.binary, ...args], { stdio: "pipe", env: this.env(env) });
+    const child = spawn(process.execPath, ["--", this.binary, ...args], { stdio: "pipe", env: this.env(env) });
     const stdout: Buffer[] = [];
     const stderr: Buffer[] = [];
     child.stdout.on("data", (data: Buffer) => stdout.push(data));
@@ -78,7 +85,10 @@ export class CliFixture {
   }
 
   /** Runs zonectl to its end. */
-  run(args: readonly string[], options: { input?: Uint8Array | string; env?: NodeJS.ProcessEnv } = {}): Promise<Result> {
+  run(
+    args: readonly string[],
+    options: { input?: Uint8Array | string; env?: NodeJS.ProcessEnv } = {},
+  ): Promise<Result> {
     const { child, result } = this.start(args, options.env);
     child.stdin.end(options.input ?? "");
     return result;
@@ -86,20 +96,37 @@ export class CliFixture {
 
   /** Runs a line of bash in which `zonectl` is the binary. */
   shell(line: string, env: NodeJS.ProcessEnv = {}): Promise<Result> {
-    return collect(spawn("bash", ["-c", `zonectl() { ${process.execPath} ${this.binary} "$@"; }; ${line}`], { stdio: "pipe", env: this.env(env) }));
+    return collect(
+      spawn("bash", ["-c", `zonectl() { ${process.execPath} -- ${this.binary} "$@"; }; ${line}`], {
+        stdio: "pipe",
+        env: this.env(env),
+      }),
+    );
   }
 
   /** Starts zonectl in a terminal. */
   terminal(args: readonly string[], size = { rows: 30, columns: 100 }, env: NodeJS.ProcessEnv = {}): TerminalCli {
     return new TerminalCli(
-      pty.spawn(process.execPath, [this.binary, ...args], { encoding: null, rows: size.rows, cols: size.columns, env: this.env(env) as Record<string, string> }),
+      pty.spawn(process.execPath, ["--", this.binary, ...args], {
+        encoding: null,
+        rows: size.rows,
+        cols: size.columns,
+        env: this.env(env) as Record<string, string>,
+      }),
     );
   }
 
   /** Starts a shell in a terminal, in which `zonectl` is the binary. */
   terminalShell(line: string): TerminalCli {
-    const script = `zonectl() { ${process.execPath} ${this.binary} "$@"; }; ${line}`;
-    return new TerminalCli(pty.spawn("bash", ["-c", script], { encoding: null, rows: 30, cols: 100, env: this.env() as Record<string, string> }));
+    const script = `zonectl() { ${process.execPath} -- ${this.binary} "$@"; }; ${line}`;
+    return new TerminalCli(
+      pty.spawn("bash", ["-c", script], {
+        encoding: null,
+        rows: 30,
+        cols: 100,
+        env: this.env() as Record<string, string>,
+      }),
+    );
   }
 }
 
@@ -110,7 +137,9 @@ function collect(child: ChildProcessByStdio<Writable, Readable, Readable>): Prom
   child.stdout.on("data", (data: Buffer) => stdout.push(data));
   child.stderr.on("data", (data: Buffer) => stderr.push(data));
   return new Promise((resolve) => {
-    child.on("close", (code, signal) => resolve({ code, signal, stdout: Buffer.concat(stdout), stderr: Buffer.concat(stderr).toString() }));
+    child.on("close", (code, signal) =>
+      resolve({ code, signal, stdout: Buffer.concat(stdout), stderr: Buffer.concat(stderr).toString() }),
+    );
   });
 }
 
@@ -120,7 +149,7 @@ export class TerminalCli {
   readonly exit: Promise<{ code: number; signal: number }>;
   private waiting: (() => void)[] = [];
 
-  constructor(readonly pty: pty.IPty) {
+  constructor(readonly pty: IPty) {
     pty.onData((data) => {
       this.output = Buffer.concat([this.output, Buffer.from(data as unknown as Uint8Array)]);
       for (const wake of this.waiting.splice(0)) wake();

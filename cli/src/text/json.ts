@@ -1,5 +1,6 @@
 import { fromDuration, fromTimestamp, type google } from "@zone/proto";
 import { type agent, api } from "../messages.js";
+import { int64 } from "../numbers.js";
 
 // The JSON that zonectl prints. Its shape is an interface for scripts (docs/zonectl.md): names are only added.
 
@@ -44,7 +45,7 @@ export function zoneToJson(zone: api.Zone.$Properties): Json {
     startedAt: time(zone.startedAt),
     endedAt: time(zone.endedAt),
     labels: spec.labels ?? {},
-    memoryBytes: spec.memoryBytes,
+    memoryBytes: int64(spec.memoryBytes),
     cpuMillis: spec.cpuMillis,
     linkUp: zone.linkUp ?? false,
   };
@@ -90,7 +91,7 @@ export function imageToJson(image: api.Image.$Properties): Json {
   return {
     references: image.references ?? [],
     digest: image.digest,
-    sizeBytes: image.sizeBytes,
+    sizeBytes: int64(image.sizeBytes),
     pulledAt: time(image.pulledAt),
     entrypoint: image.entrypoint ?? [],
     cmd: image.cmd ?? [],
@@ -109,8 +110,8 @@ export function taskToJson(task: agent.RunningTask.$Properties): Json {
     zonePpid: task.ppid,
     uid: task.uid,
     state: task.state,
-    cpuMs: task.cpuMs,
-    rssKib: task.rssKib,
+    cpuMs: int64(task.cpuMs),
+    rssKib: int64(task.rssKib),
     startedAt: time(task.startedAt),
     command: bytesToJson(task.command ?? new Uint8Array()),
   };
@@ -127,5 +128,5 @@ export function checkToJson(check: api.Check.$Properties): Json {
 
 export function eventToJson(event: api.ZoneEvent.$Properties): Json {
   const zone = event.zone;
-  return { time: time(event.time), type: event.type, zone: zone ? zoneToJson(zone) : null, lost: event.lost ?? 0 };
+  return { time: time(event.time), type: event.type, zone: zone ? zoneToJson(zone) : null, lost: int64(event.lost) };
 }
