@@ -57,6 +57,7 @@ export class Catalog {
   async #load(name: string): Promise<void> {
     const path = join(this.#directory, name, "image.json");
     const record = readRecord(path, await readFile(path, "utf8")) as ImageRecord;
+    if (record.digest !== `sha256:${name}`) throw broken(path);
     this.#images.set(record.digest, record);
   }
 
@@ -154,20 +155,23 @@ export class Catalog {
 }
 
 function readRecord(path: string, text: string): unknown {
-  const broken = (cause?: unknown) =>
-    new ZoneError({
-      code: "INTERNAL",
-      reason: "STATE_BROKEN",
-      domain: "zone.bridge",
-      message: `${path} is not what this version writes; move its folder away to start without kept images`,
-      cause,
-    });
   let record: unknown;
   try {
     record = JSON.parse(text);
   } catch (error) {
-    throw broken(error);
+    throw broken(path, error);
   }
-  if (typeof record !== "object" || record === null || !("version" in record) || record.version !== 1) throw broken();
+  if (typeof record !== "object" || record === null || !("version" in record) || record.version !== 1)
+    throw broken(path);
   return record;
+}
+
+function broken(path: string, cause?: unknown): ZoneError {
+  return new ZoneError({
+    code: "INTERNAL",
+    reason: "STATE_BROKEN",
+    domain: "zone.bridge",
+    message: `${path} is not what this version writes; move its folder away to start without kept images`,
+    cause,
+  });
 }

@@ -1,4 +1,5 @@
 import type { FileHandle } from "node:fs/promises";
+import { setImmediate } from "node:timers/promises";
 import { BLOCK, type BlockWriter } from "./block-writer.js";
 import {
   encodeDevice,
@@ -34,6 +35,7 @@ interface Place {
 
 /** Nid 0 would be inode number 0, which readdir() takes for a deleted entry. */
 const FIRST_INODE = INODE_SIZE;
+const FOLDERS_AT_ONCE = 64;
 
 /**
  * Finishes an erofs whose file contents stand in `disk` at the blocks that their nodes name. The first block must be free.
@@ -47,7 +49,7 @@ export async function finishErofs(
   uuid: Buffer,
 ): Promise<number> {
   const places = new Map<TreeNode, Place>();
-  const metaBlock = planAll(places, root, await data.startBlock());
+  const metaBlock = await planAll(places, root, await data.startBlock());
   for (const [node, place] of places) await writeBlocks(data, places, node, place);
   await data.zerosTo(metaBlock * BLOCK);
   let number = 0;
@@ -66,7 +68,7 @@ export async function finishErofs(
 }
 
 /** Gives every node its place, in the order of the map; answers with the block where inodes begin. */
-function planAll(places: Map<TreeNode, Place>, root: DirectoryNode, firstBlock: number): number {
+async function planAll(places: Map<TreeNode, Place>, root: DirectoryNode, firstBlock: number): Promise<number> {
   let inodeAt = FIRST_INODE;
   let nextBlock = firstBlock;
   const folders: DirectoryNode[] = [];
@@ -94,7 +96,8 @@ function planAll(places: Map<TreeNode, Place>, root: DirectoryNode, firstBlock: 
   };
 
   plan(root, root);
-  for (const folder of folders) {
+  for (const [index, folder] of folders.entries()) {
+    if (index % FOLDERS_AT_ONCE === 0) await setImmediate(); // the bridge has other things to do
     for (const name of placeOf(places, folder).folder?.names ?? []) {
       const child = folder.children.get(name)?.node;
       if (child !== undefined) plan(child, folder);

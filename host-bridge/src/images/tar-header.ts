@@ -18,8 +18,7 @@ export interface TarHeader {
 
 /** Decodes a ustar, GNU, star or V7 header; undefined for a block of zeros. A wrong checksum or number is refused. */
 export function decodeTarHeader(block: Buffer): TarHeader | undefined {
-  if (block.every((byte) => byte === 0)) return undefined;
-  checkSum(block);
+  if (!hasValidSum(block)) return undefined;
   const name = text(block, 0, 100);
   const prefix = prefixOf(block);
   return {
@@ -43,17 +42,26 @@ function prefixOf(block: Buffer): string {
   return text(block, 345, star ? 131 : 155);
 }
 
-function checkSum(block: Buffer): void {
-  const stored = number(block, 148, 8, "checksum");
-  let unsigned = 0;
-  let signed = 0; // some old tars summed signed characters
+/** False for a block of zeros, which ends an archive; a sum that is wrong is refused. */
+function hasValidSum(block: Buffer): boolean {
+  let sum = 0;
+  let large = 0; // bytes of 128 and more: some old tars summed signed characters
   for (let i = 0; i < TAR_BLOCK; i++) {
-    const byte = i >= 148 && i < 156 ? 0x20 : block.readUInt8(i);
-    unsigned += byte;
-    signed += byte < 128 ? byte : byte - 256;
+    const byte = block[i] ?? 0;
+    sum += byte;
+    if (byte >= 128) large += 1;
   }
-  if (stored !== unsigned && stored !== signed)
+  if (sum === 0) return false;
+  for (let i = 148; i < 156; i++) {
+    const byte = block[i] ?? 0; // the sum's own field counts as spaces
+    sum += 0x20 - byte;
+    if (byte >= 128) large -= 1;
+  }
+  const stored = number(block, 148, 8, "checksum");
+  if (stored !== sum && stored !== sum - 256 * large) {
     refuse("not a tar archive, or a damaged one: a header's checksum is wrong");
+  }
+  return true;
 }
 
 function text(block: Buffer, offset: number, length: number): string {
