@@ -15,16 +15,17 @@ import { ZoneTable } from "./zones/zone-table.js";
 const CLOSE_GRACE_MS = 500;
 const HOLD_MS = 60_000;
 
-/** What a bridge is made of. The driver and the images are opened when the state directory is known to be this bridge's own. */
+/** What a bridge is made of. */
 export interface BridgeParts {
   stateDir: string;
   socketPath: string;
   uid: number;
   members: Members;
   log: Logger;
+  driver: DomainDriver;
+  /** Called when the state directory is known to be this bridge's alone. */
   openImages: () => Promise<Images>;
-  openDriver: () => Promise<DomainDriver>;
-  host: (driver: DomainDriver) => HostFacts;
+  host: HostFacts;
   isolation?: ZoneContext["isolation"];
   holdMs?: number;
 }
@@ -41,12 +42,12 @@ export async function startBridge(parts: BridgeParts): Promise<RunningBridge> {
   await mkdir(zonesDir, { recursive: true, mode: 0o700 });
   const store = await StateStore.open(join(parts.stateDir, "state"));
   try {
-    const [images, driver] = await Promise.all([parts.openImages(), parts.openDriver()]);
+    const images = await parts.openImages();
     const events = new EventHub();
     const zones = await ZoneTable.open({
       store,
       images,
-      driver,
+      driver: parts.driver,
       events,
       log,
       zonesDir,
@@ -54,8 +55,8 @@ export async function startBridge(parts: BridgeParts): Promise<RunningBridge> {
       isolation: parts.isolation ?? "container",
       holdMs: parts.holdMs ?? HOLD_MS,
     });
-    const { uid, members } = parts;
-    const api = new ApiServer(parts.socketPath, { zones, images, events, host: parts.host(driver), members, uid, log });
+    const { uid, members, host } = parts;
+    const api = new ApiServer(parts.socketPath, { zones, images, events, host, members, uid, log });
     await api.listen();
     log.info({ socket: parts.socketPath, pid: process.pid }, "zone-bridge serves");
     return {

@@ -3,22 +3,21 @@ import { access, statfs } from "node:fs/promises";
 import { freemem, totalmem } from "node:os";
 import { delimiter, join } from "node:path";
 import { bridge, type zone } from "@zone/proto";
+import { openZoneImage } from "../domains/zone-image.js";
 import { errorMessage } from "../errors.js";
 
 /** One thing that was looked at; zone.bridge.v1.Check. */
 export type HealthCheck = zone.bridge.v1.Check.$Properties;
 
 const { RESULT_OK, RESULT_WARNING, RESULT_FAILED } = bridge.Check.Result;
+const ZONE_IMAGE = "zone image";
 const GIB = 1024 ** 3;
 /** Room for an image or two; what a zone of the usual size takes. */
 const LOW_DISK_BYTES = 2 * GIB;
 const LOW_MEMORY_BYTES = 0.5 * GIB;
 
 /** Programs that the bridge runs, what for, and the Debian package that has them. */
-const PROGRAMS = [
-  ["qemu-system-x86_64", "runs zones", "qemu-system-x86"],
-  ["skopeo", "brings images from registries and archives", "skopeo"],
-] as const;
+const PROGRAMS = [["skopeo", "brings images from registries and archives", "skopeo"]] as const;
 
 export interface DoctorOptions {
   stateDir: string;
@@ -33,7 +32,7 @@ export async function hostChecks(options: DoctorOptions): Promise<HealthCheck[]>
     rootCheck(options.uid),
     ...(await Promise.all(PROGRAMS.map((program) => programCheck(program, options.path)))),
     await busyboxCheck(),
-    await imageCheck(options.imageDir),
+    ...(await attempted(ZONE_IMAGE, () => imageCheck(options.imageDir))),
     await diskCheck(options.stateDir),
     memoryCheck(),
   ];
@@ -77,15 +76,9 @@ async function busyboxCheck(): Promise<HealthCheck> {
   return { name, result: RESULT_WARNING, message, advice: "apt-get install busybox-static" };
 }
 
-async function imageCheck(imageDir: string): Promise<HealthCheck> {
-  const name = "zone image";
-  try {
-    await access(join(imageDir, "manifest.json"), constants.R_OK);
-    return { name, result: RESULT_OK, message: imageDir };
-  } catch (thrown) {
-    const message = `no zone image in ${imageDir}: ${errorMessage(thrown)}`;
-    return { name, result: RESULT_FAILED, message, advice: "make it with npm run image" };
-  }
+async function imageCheck(imageDir: string): Promise<HealthCheck[]> {
+  const { version, kernelRelease, directory } = await openZoneImage(imageDir);
+  return [{ name: ZONE_IMAGE, result: RESULT_OK, message: `${version} with Linux ${kernelRelease}, in ${directory}` }];
 }
 
 async function diskCheck(stateDir: string): Promise<HealthCheck> {

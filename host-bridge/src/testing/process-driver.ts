@@ -33,14 +33,22 @@ export class ProcessDriver implements DomainDriver {
   async create(config: DomainConfig): Promise<Domain> {
     const { init, agent, env } = this.#options;
     const directory = join(this.#options.directory, config.id);
-    await mkdir(directory, { recursive: true });
+    await mkdir(join(directory, "run"), { recursive: true });
     const link = `unix:${join(directory, "agent.sock")}`;
     const output = openSync(join(directory, "console"), "a");
     // Detached, with files for its output: it outlives the bridge.
-    const child = spawn(init, ["--foreground", "--", process.execPath, agent], {
+    // A hostname of its own: the agent sets it. unshare(1) becomes PID 1's stand-in by exec, so the pid is the right one.
+    const child = spawn("unshare", ["--uts", init, "--foreground", "--", process.execPath, agent], {
       detached: true,
       stdio: ["ignore", output, output],
-      env: { PATH: "/usr/bin:/bin", HOME: "/root", ...env, ZONE_CMDLINE: `zone.link=${link} zone.image=none` },
+      env: {
+        PATH: "/usr/bin:/bin",
+        HOME: "/root",
+        ZONE_RUN: join(directory, "run"),
+        ZONE_CGROUPS: join(directory, "no-cgroups"),
+        ...env,
+        ZONE_CMDLINE: `zone.link=${link} zone.image=none`,
+      },
     });
     closeSync(output);
     const failed = new Promise<never>((_, reject) => child.once("error", reject));

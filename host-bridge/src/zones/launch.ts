@@ -90,7 +90,8 @@ async function startMain(
   await createClient(SystemService, client).renew(renewal, call);
   const contained = context.isolation === "container";
   if (contained) await createClient(ContainerService, client).create(mainContainer(record.spec), call);
-  const spec = contained ? record.main : { ...record.main, containerId: "", init: false };
+  // Outside a VM the agent may not have all capabilities, which a process of the zone itself would get.
+  const spec = contained ? record.main : { ...record.main, containerId: "", init: false, capabilities: {} };
   await createClient(ProcessService, client).start({ spec, hold: options.hold }, call);
 }
 

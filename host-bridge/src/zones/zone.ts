@@ -234,8 +234,12 @@ export class Zone {
     return this.#precondition("ZONE_NOT_RUNNING", `zone ${this.name} does not run: ${why}`);
   }
 
-  /** The bridge ends, the zone goes on. */
+  /** The bridge ends, the zone goes on; a start that is under way is given up. */
   async letGo(): Promise<void> {
+    if (this.#starting) {
+      this.#starting.abort(bridgeError("CANCELLED", "CANCELLED", "the bridge ends"));
+      await Promise.race([this.#begun.promise, this.#ended.promise]);
+    }
     await this.#run?.letGo();
     await this.#journal.idle();
   }
