@@ -10,7 +10,6 @@ export const BOOT_OPTIONS: readonly { option: string; why: string }[] = [
   { option: "quiet", why: "every line costs the time of its characters on that port; warnings still appear" },
   { option: "panic=-1", why: "reboots at once on a panic, which ends a QEMU that was started with -no-reboot" },
   {
-    option: "acpi=noirq",
     why: "interrupts need no routing by ACPI's interpreter (0.1 s without KVM): virtio has MSI-X",
   },
   { option: "cryptomgr.notests", why: "skips the self-tests of the kernel's ciphers: 0.2 to 0.3 s without KVM" },

@@ -52,6 +52,13 @@ describe("zoneKernel", () => {
     await mkdir(join(cache, "0123"));
     await writeFile(join(cache, "0123", "release"), "6.12.1-zone\n");
     await symlink("0123", join(cache, "zone"));
-    expect(await zoneKernel(cache)).toMatchObject({ release: "6.12.1-zone", image: join(cache, "0123", "vmlinux") });
+    await writeFile(join(cache, "0123", "origin"), "linux-source-6.12 6.12.1-1\n");
+    expect(await zoneKernel(cache)).toEqual({
+      flavour: "zone",
+      release: "6.12.1-zone",
+      image: join(cache, "0123", "vmlinux"),
+      modules: undefined,
+      origin: { kind: "debian", package: "linux-source-6.12", version: "6.12.1-1" },
+    });
   });
 });

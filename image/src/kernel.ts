@@ -16,6 +16,7 @@ export interface Kernel {
   image: string;
   /** The folder lib/modules/RELEASE with a modules.dep; undefined when all is built in. */
   modules: string | undefined;
+  /** The package of the kernel, or of the source that it was built from. */
   origin: Origin;
 }
 
@@ -58,13 +59,10 @@ export async function zoneKernel(cache: string): Promise<Kernel> {
     throw new BuildError("our own kernel has not been built yet: npm run image:kernel does it, in some minutes", error);
   });
   const release = (await readFile(join(folder, "release"), "utf8")).trim();
-  return {
-    flavour: "zone",
-    release,
-    image: join(folder, "vmlinux"),
-    modules: undefined,
-    origin: { kind: "zone-agent" },
-  };
+  const [name, version] = (await readFile(join(folder, "origin"), "utf8")).trim().split(" ");
+  if (!name || !version) throw new BuildError(`${folder}/origin does not name the kernel's source: remove the folder`);
+  const origin: Origin = { kind: "debian", package: name, version };
+  return { flavour: "zone", release, image: join(folder, "vmlinux"), modules: undefined, origin };
 }
 
 /** Downloads the package that the meta package stands for into `folder`, checked by apt's signatures; answers its file name. */
