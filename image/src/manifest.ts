@@ -1,4 +1,4 @@
-import type { BOOT_OPTIONS } from "./command-line.js";
+import type { BootOption } from "./command-line.js";
 import { sha256 } from "./files.js";
 import type { Flavour } from "./kernel.js";
 import { complete, type Entry, formatOrigin } from "./tree.js";
@@ -23,7 +23,7 @@ export interface Manifest {
   kernelRelease: string;
   /** The command line that the bridge starts from, and why each option is in it. */
   cmdline: string;
-  cmdlineReasons: typeof BOOT_OPTIONS;
+  cmdlineReasons: readonly BootOption[];
   files: Record<ImageFile, { size: number; sha256: string }>;
   /** Sum of the sizes of `files`: what a host stores. */
   totalSize: number;
