@@ -27,6 +27,8 @@ export class DuplexChannel implements grpc.ChannelInterface {
   readonly http2: http2.ClientHttp2Session;
   /** Settles when the stream is given up: with undefined after `close`, else with why. Never rejects. */
   readonly closed: Promise<Error | undefined>;
+  /** Settles when no more calls can be made: the server has said that it goes (GOAWAY), or the stream is given up. Never rejects. */
+  readonly ending: Promise<void>;
   #state = connectivityState.CONNECTING;
   #watchers = new Set<() => void>();
   /** Why the channel is over, or is about to be. */
@@ -47,9 +49,13 @@ export class DuplexChannel implements grpc.ChannelInterface {
       if (!this.http2.destroyed) this.http2.setLocalWindowSize(WINDOW_BYTES);
     });
     this.http2.once("remoteSettings", () => this.#become(connectivityState.READY));
-    this.http2.on("goaway", (code) => {
-      this.#reason ??= linkError("UNAVAILABLE", "LINK_LOST", `the agent ended the session (GOAWAY ${code})`);
-      this.#become(connectivityState.TRANSIENT_FAILURE);
+    this.ending = new Promise((resolve) => {
+      this.http2.on("goaway", (code) => {
+        this.#reason ??= linkError("UNAVAILABLE", "LINK_LOST", `the agent ended the session (GOAWAY ${code})`);
+        this.#become(connectivityState.TRANSIENT_FAILURE);
+        resolve();
+      });
+      this.http2.once("close", resolve);
     });
     this.http2.on("error", (error) => {
       this.#reason ??= linkError(
@@ -66,6 +72,11 @@ export class DuplexChannel implements grpc.ChannelInterface {
         resolve(this.#orderly ? undefined : this.lossReason());
       });
     });
+  }
+
+  /** True while calls can be made. */
+  get isOpen(): boolean {
+    return this.#reason === undefined && !this.http2.closed && !this.http2.destroyed;
   }
 
   /** Why a call on the lost stream failed. */

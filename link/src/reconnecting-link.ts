@@ -49,7 +49,8 @@ export class ReconnectingLink {
   ready(signal?: AbortSignal, timeoutMs?: number): Promise<grpc.Client> {
     const state = this.#state;
     if (signal?.aborted) return Promise.reject(cancelled(`waiting for ${this.uri}`, signal));
-    if (state.kind === "ready") return Promise.resolve(state.session.client);
+    // Between the loss of a session and the state that follows, there is no use in its client.
+    if (state.kind === "ready" && state.session.isOpen) return Promise.resolve(state.session.client);
     if (state.kind === "closed") return Promise.reject(this.#closedError());
     if (state.kind === "waiting" && isFinal(state.error)) return Promise.reject(state.error);
     return this.#wait(signal, timeoutMs);
@@ -118,7 +119,7 @@ export class ReconnectingLink {
   }
 
   async #watch(session: Session): Promise<void> {
-    const error = await session.closed;
+    const error = await session.ending;
     if (this.#state.kind !== "ready" || this.#state.session !== session) return;
     this.#apply({ kind: "lost", error: ZoneError.from(error), nowMs: performance.now(), random: Math.random() });
   }

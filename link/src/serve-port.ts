@@ -25,9 +25,7 @@ export async function servePort(
     try {
       const port = await openPort(address.port, serving.signal);
       told = false;
-      const start = performance.now();
-      await serveUntilEnd(port, address, serving);
-      if (performance.now() - start > REOPEN_MAX_MS) wait = REOPEN_MIN_MS;
+      if (await serveUntilEnd(port, address, serving)) wait = REOPEN_MIN_MS;
     } catch (error) {
       if (!serving.signal.aborted && !told)
         serving.event({ kind: "port-lost", address, error: cannotOpen(address, error) });
@@ -38,9 +36,13 @@ export async function servePort(
   }
 }
 
-/** Settles when the port has ended and is closed: only one may have it open. */
-function serveUntilEnd(raw: Duplex, address: AgentAddress, serving: Serving): Promise<void> {
+/** Settles when the port has ended and is closed (only one may have it open): true when there was somebody at the other end. */
+function serveUntilEnd(raw: Duplex, address: AgentAddress, serving: Serving): Promise<boolean> {
   return new Promise((resolve) => {
+    let heard = false;
+    raw.once("data", () => {
+      heard = true;
+    });
     // Whatever a dead bridge has left behind is read and dropped, however much: there is no other way to the next hello.
     const port = new OneStreamPort(raw, Number.POSITIVE_INFINITY);
     const greeter = new AgentGreeter(port, serving.context, (duplex, agreed) => serving.begin(duplex, address, agreed));
@@ -50,7 +52,7 @@ function serveUntilEnd(raw: Duplex, address: AgentAddress, serving: Serving): Pr
     raw.once("close", () => {
       greeter.stop();
       serving.signal.removeEventListener("abort", onAbort);
-      resolve();
+      resolve(heard);
     });
     if (serving.signal.aborted) onAbort();
     else greeter.announce();

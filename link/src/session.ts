@@ -34,8 +34,12 @@ export interface SessionOptions extends ProbeOptions {
 export interface Session {
   readonly client: grpc.Client;
   readonly hello: AgentHello;
+  /** True while calls can be made. */
+  readonly isOpen: boolean;
   /** Settles when the session is over: with undefined after close(), else with the error that ended it. Never rejects. */
   readonly closed: Promise<Error | undefined>;
+  /** Settles when no more calls can be made, with why: the agent has said that it goes, or the session is over. Never rejects. */
+  readonly ending: Promise<Error>;
   /**
    * Orderly end: calls that still run get `graceMs` (default 0) and then UNAVAILABLE, the agent is told (GOAWAY), and on a
    * one-stream link it has said that it waits for the next hello when this resolves. Rejects when it does not say so in 5 s.
@@ -77,6 +81,7 @@ function handshakeStream(address: LinkAddress, raw: Duplex): HandshakeStream {
 class OpenSession implements Session {
   readonly client: grpc.Client;
   readonly closed: Promise<Error | undefined>;
+  readonly ending: Promise<Error>;
   readonly #channel: DuplexChannel;
   readonly #keepalive: Keepalive;
   #closing: Promise<void> | undefined;
@@ -98,10 +103,19 @@ class OpenSession implements Session {
         if (error) channel.destroy(error);
       };
     }
+    this.ending = channel.ending.then(() => {
+      // On a port no other session can begin while this one's calls run out; the agent does not wait for them either.
+      if (stream instanceof OneStreamPort && !this.#closing) channel.destroy(channel.lossReason());
+      return channel.lossReason();
+    });
     this.closed = channel.closed.then((error) => {
       if (!this.#closing) stream.destroy();
       return error;
     });
+  }
+
+  get isOpen(): boolean {
+    return this.#channel.isOpen;
   }
 
   suspend(): void {

@@ -41,10 +41,12 @@ export function echoServer(options: grpc.ServerOptions = {}): { server: grpc.Ser
   const seen: Seen = { cancelled: 0, written: 0, received: 0 };
   server.addService(ECHO, {
     unary: (call: grpc.ServerUnaryCall<Buffer, Buffer>, reply: grpc.sendUnaryData<Buffer>) => {
-      call.on("cancelled", () => seen.cancelled++);
       const trailers = new grpc.Metadata();
       trailers.set("x-trailer-bin", Buffer.from([1, 2, 255]));
-      if (call.request.equals(Buffer.from("hang"))) return;
+      if (call.request.equals(Buffer.from("hang"))) {
+        call.on("cancelled", () => seen.cancelled++);
+        return;
+      }
       if (call.request.equals(Buffer.from("fail"))) {
         return reply({ code: grpc.status.NOT_FOUND, details: "nö such: 100%", metadata: trailers });
       }
@@ -54,12 +56,18 @@ export function echoServer(options: grpc.ServerOptions = {}): { server: grpc.Ser
       reply(null, call.request, trailers);
     },
     down: async (call: grpc.ServerWritableStream<Buffer, Buffer>) => {
-      call.on("cancelled", () => seen.cancelled++);
+      let ended = false;
+      call.setMaxListeners(0);
+      call.on("cancelled", () => {
+        if (!ended) seen.cancelled++; // grpc-js says it after each call's end too
+      });
       const [count = "0", size = "0", then] = call.request.toString().split(" ");
-      for (let n = 0; n < Number(count) && !call.cancelled; n++) {
+      for (let n = 0; n < Number(count); n++) {
+        if (call.cancelled) return;
         seen.written++;
         if (!call.write(Buffer.alloc(Number(size), n))) await drained(call);
       }
+      ended = true;
       if (then === "fail") call.emit("error", { code: grpc.status.DATA_LOSS, details: "as asked" });
       else call.end();
     },
@@ -69,7 +77,6 @@ export function echoServer(options: grpc.ServerOptions = {}): { server: grpc.Ser
         bytes += chunk.length;
         seen.received += chunk.length;
       });
-      call.on("cancelled", () => seen.cancelled++);
       call.on("end", () => reply(null, Buffer.from(String(bytes))));
       call.on("error", () => {});
     },
@@ -82,7 +89,6 @@ export function echoServer(options: grpc.ServerOptions = {}): { server: grpc.Ser
           call.once("drain", () => call.resume());
         }
       });
-      call.on("cancelled", () => seen.cancelled++);
       call.on("end", () => call.end());
       call.on("error", () => {});
     },
