@@ -1,5 +1,4 @@
 import { constants } from "node:os";
-import { getSystemErrorName } from "node:util";
 import { addon, POLL_READABLE, POLL_WRITABLE, type PollHandle } from "./addon.js";
 import { closeFd } from "./descriptors.js";
 import {
@@ -292,7 +291,7 @@ function takeGreeting(fd: number): number | undefined {
   return hello.flags;
 }
 
-/** An errno's name. PID 1's are positive. */
+/** An errno's name. libuv's own table (getSystemErrorName) lacks some, ENOEXEC for one. */
 function nameOf(errno: number): string {
-  return errno > 0 ? getSystemErrorName(-errno) : `errno ${errno}`;
+  return Object.entries(constants.errno).find(([, value]) => value === errno)?.[0] ?? `errno ${errno}`;
 }

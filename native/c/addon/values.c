@@ -1,10 +1,10 @@
 /* values.c - errors, arguments and results. */
 #include "addon.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <uv.h>
 
 static void set_string(napi_env env, napi_value object, const char *name, const char *text)
 {
@@ -15,10 +15,12 @@ static void set_string(napi_env env, napi_value object, const char *name, const 
 
 napi_value za_fail(napi_env env, int errnum, const char *syscall, const char *path)
 {
-	/* As Node words its own: "ENOENT: no such file or directory, mount '/x'". */
+	/* As Node words its own: "ENOENT: No such file or directory, mount '/x'". */
 	char text[PATH_MAX + 256];
-	const char *code = uv_err_name(-errnum);
-	snprintf(text, sizeof text, path ? "%s: %s, %s '%s'" : "%s: %s, %s", code, uv_strerror(-errnum), syscall, path);
+	const char *code = strerrorname_np(errnum); /* libuv's table lacks some: ENOEXEC, EBADMSG... */
+	if (!code)
+		code = "EUNKNOWN";
+	snprintf(text, sizeof text, path ? "%s: %s, %s '%s'" : "%s: %s, %s", code, strerror(errnum), syscall, path);
 
 	napi_value message, code_value, error;
 	if (napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &message) != napi_ok ||

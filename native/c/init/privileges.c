@@ -15,13 +15,17 @@ static bool has(uint64_t set, int cap)
 	return set >> cap & 1;
 }
 
-/* Capabilities that this kernel does not know are in no set. */
-static uint64_t known_caps(void)
+/*
+ * The bounding set, which no other set shall exceed: what the spec allows, less what this kernel does not know and PID 1 itself
+ * cannot give (outside a VM it may have been started with less than all).
+ */
+static uint64_t bounding_set(void)
 {
-	int cap = 0;
-	while (cap < MOST_CAPS && prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0)
-		cap++;
-	return cap == MOST_CAPS ? UINT64_MAX : (UINT64_C(1) << cap) - 1;
+	uint64_t set = 0;
+	for (int cap = 0; cap < MOST_CAPS; cap++)
+		if (prctl(PR_CAPBSET_READ, cap, 0, 0, 0) == 1)
+			set |= UINT64_C(1) << cap;
+	return set;
 }
 
 bool caps_limit_bounding(uint64_t bounding)
@@ -47,13 +51,13 @@ bool user_become(const struct spec *spec)
 bool caps_become(const struct spec *spec)
 {
 	const struct zi_spec *head = spec->head;
-	uint64_t known = known_caps();
+	uint64_t bounding = bounding_set();
 	/* A user other than root loses what it would have lost without KEEPCAPS, unless it is to keep it. */
 	bool keep = head->uid == 0 || (head->flags & ZI_KEEP_CAPS);
-	uint64_t permitted = keep ? head->caps_permitted & known : 0;
-	uint64_t effective = keep ? head->caps_effective & known : 0;
-	uint64_t inheritable = head->caps_inheritable & known;
-	uint64_t ambient = keep ? head->caps_ambient & known : 0;
+	uint64_t permitted = keep ? head->caps_permitted & bounding : 0;
+	uint64_t effective = keep ? head->caps_effective & bounding : 0;
+	uint64_t inheritable = head->caps_inheritable & bounding;
+	uint64_t ambient = keep ? head->caps_ambient & bounding : 0;
 
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct sets[2] = {
