@@ -1,5 +1,7 @@
 // npm run bundle: one file each for the agent, the bridge and zonectl, so that they start fast and the zone carries no
 // node_modules.
+import { rmSync } from "node:fs";
+import { join } from "node:path";
 import { build } from "esbuild";
 import { root, script } from "./lib/run.mjs";
 
@@ -20,6 +22,9 @@ const common = {
 };
 
 script(async () => {
+  // Names of split chunks change with their content: what an earlier build left would stay.
+  for (const folder of ["agent", "host-bridge", "cli"])
+    rmSync(join(root, folder, "build"), { recursive: true, force: true });
   await Promise.all([
     build({
       ...common,
@@ -42,6 +47,7 @@ script(async () => {
       outdir: "cli/build",
       outExtension: { ".js": ".mjs" },
       splitting: true,
+      minifyWhitespace: true,
       chunkNames: "zonectl-[hash]",
     }),
   ]);

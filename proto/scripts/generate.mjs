@@ -23,6 +23,9 @@ await promisify(pbjs.main)([
   ...["--out", join(gen, "messages.js"), ...protoFiles().map((file) => join(protoDir, file))],
 ]);
 
+const messages = join(gen, "messages.js");
+writeFileSync(messages, `import "../src/int64.js";\n${readFileSync(messages, "utf8")}`);
+
 const root = loadRoot();
 const kinds = { false: { false: "unary", true: "serverStream" }, true: { false: "clientStream", true: "bidi" } };
 const path = (type) => type.fullName.slice(1);
