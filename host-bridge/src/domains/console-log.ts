@@ -5,12 +5,13 @@ import type { Socket } from "node:net";
 const TAIL_BYTES = 64 * 1024;
 /** When the file is rotated; one old one is kept. */
 const FILE_BYTES = 1 << 20;
-/** A guest may write for ever: at most this many bytes are read from it in a millisecond. */
-const BYTES_PER_MS = 4096;
+/** A guest may write for ever: after each burst of so many bytes, reading pauses. 4 MiB/s; a serial port has less. */
+const BURST_BYTES = 64 * 1024;
+const PAUSE_MS = 16;
 
 /**
  * The console of one guest: its last bytes in memory, and in a file that a later bridge goes on from. The bytes are hostile and
- * never interpreted. Writes are synchronous: they are small, slow (see BYTES_PER_MS) and go to a tmpfs.
+ * never interpreted. Writes are synchronous: they are few (see readConsole) and go to a tmpfs.
  */
 export class ConsoleLog {
   readonly #path: string;
@@ -66,13 +67,17 @@ export class ConsoleLog {
   }
 }
 
-/** Reads a console's socket into `log` no faster than BYTES_PER_MS. Settles when the other side has closed and all is read. */
+/** Reads a console's socket into `log`, no faster than 4 MiB/s. Settles when the other side has closed and all is read. */
 export function readConsole(socket: Socket, log: ConsoleLog): Promise<void> {
   return new Promise((resolve) => {
+    let burst = 0;
     socket.on("data", (chunk: Buffer) => {
       log.append(chunk);
+      burst += chunk.length;
+      if (burst < BURST_BYTES) return;
+      burst = 0;
       socket.pause();
-      setTimeout(() => socket.resume(), chunk.length / BYTES_PER_MS);
+      setTimeout(() => socket.resume(), PAUSE_MS);
     });
     socket.on("error", (error) => log.append(Buffer.from(`\n[bridge: console lost: ${error.message}]\n`)));
     socket.once("close", () => resolve());

@@ -21,13 +21,20 @@ describe("EndWitness", () => {
     expect(both).toEqual({ cause: "powered-off" });
   });
 
-  it("tells a panic with the console's last lines, cleaned", () => {
+  it("tells a panic with its reason", () => {
     const console = Buffer.from(
-      "old\r\n\u001b[31mKernel panic - not syncing: \u0000Attempted to kill init!\r\n---[ end ]---\r\n",
+      "[ 2.9] Kernel panic - not syncing: Attempted to kill init!\r\nCPU: 0\r\nKernel Offset: 0\r\n",
     );
+    expect(endAfter((w) => w.event(shutdown("guest-reset")), { console })).toMatchObject({
+      message: "its kernel panicked or reset the machine: Kernel panic - not syncing: Attempted to kill init!",
+    });
+  });
+
+  it("tells a panic without a known reason with the console's last lines, cleaned", () => {
+    const console = Buffer.from("old\r\n\u001b[31mpanic: \u0000Attempted to kill init!\r\n---[ end ]---\r\n");
     expect(endAfter((w) => w.event({ name: "GUEST_PANICKED", data: {} }), { console })).toEqual({
       cause: "panicked",
-      message: "its kernel panicked: old | [31mKernel panic - not syncing: Attempted to kill init! | ---[ end ]---",
+      message: "its kernel panicked: old | [31mpanic: Attempted to kill init! | ---[ end ]---",
     });
     expect(endAfter((w) => w.event(shutdown("guest-panic")))).toMatchObject({ cause: "panicked" });
   });

@@ -42,8 +42,10 @@ export class EndWitness {
 }
 
 function panic(what: string, console: Buffer): DomainEnd {
-  const lines = lastLines(console);
-  return { cause: "panicked", message: lines === "" ? `${what}; its console is empty` : `${what}: ${lines}` };
+  // The reason comes before pages of registers and stack.
+  const reason = /Kernel panic - not syncing: [ -~]{1,200}/.exec(console.toString("latin1"))?.[0];
+  const said = reason ?? lastLines(console);
+  return { cause: "panicked", message: said === "" ? `${what}; its console is empty` : `${what}: ${said}` };
 }
 
 function exitText(exit: VmmExit): string {

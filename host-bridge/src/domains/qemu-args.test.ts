@@ -107,10 +107,10 @@ describe("kernelCommandLine", () => {
   const image = { commandLine: "quiet", version: "v1" };
   it("adds what is the zone's own", () => {
     expect(kernelCommandLine({ accelerator: "kvm", image, template: false })).toBe(
-      "quiet zone.link=serial:zone.link zone.image=v1",
+      "quiet reboot=t zone.link=serial:zone.link zone.image=v1",
     );
     expect(kernelCommandLine({ accelerator: "tcg", image, template: true })).toBe(
-      "quiet mitigations=off zone.link=serial:zone.link zone.image=v1 zone.template=1",
+      "quiet reboot=t mitigations=off zone.link=serial:zone.link zone.image=v1 zone.template=1",
     );
   });
 });

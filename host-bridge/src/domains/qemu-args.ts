@@ -102,6 +102,8 @@ export function kernelCommandLine(options: {
   const { accelerator, image, template } = options;
   return [
     image.commandLine,
+    // A machine without a keyboard controller is reset by a triple fault at once; by trying the controller, after seconds.
+    "reboot=t",
     // Under emulation the guest's barriers against speculation only cost.
     ...(accelerator === "tcg" ? ["mitigations=off"] : []),
     "zone.link=serial:zone.link",

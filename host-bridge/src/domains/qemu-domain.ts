@@ -6,6 +6,7 @@ import type { EndWitness } from "./domain-end.js";
 import type { Domain, DomainEnd, DomainRecord } from "./driver.js";
 import type { VmmProcess } from "./qemu-process.js";
 import type { QmpClient } from "./qmp.js";
+import { within } from "./within.js";
 
 /** How long a VMM may take to go after it was told to, or after it closed its monitor. */
 const QUIT_MS = 2_000;
@@ -115,18 +116,5 @@ export async function tailOf(path: string, bytes: number): Promise<Buffer> {
     return buffer.subarray(0, bytesRead);
   } finally {
     await file.close();
-  }
-}
-
-/** Whether `promise` settles within `ms`. */
-async function within(promise: Promise<unknown>, ms: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<false>((resolve) => {
-    timer = setTimeout(() => resolve(false), ms);
-  });
-  try {
-    return await Promise.race([promise.then(() => true), late]);
-  } finally {
-    clearTimeout(timer);
   }
 }

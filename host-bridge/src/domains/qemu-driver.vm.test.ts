@@ -1,75 +1,27 @@
 import { existsSync } from "node:fs";
-import { mkdtemp, readdir, rm, truncate, writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import type { Domain, DomainConfig, ProgressFn } from "./driver.js";
-import { QemuDriver, type QemuDriverOptions } from "./qemu-driver.js";
+import { stat } from "node:fs/promises";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { startTimeOf } from "./qemu-process.js";
-import { makeGuestImage, zoneImageDirectory } from "./testing/guest-image.js";
-import { GuestLink, warmUpGuest } from "./testing/guest-link.js";
+import { DriverScratch, running, uidsOf } from "./testing/driver-scratch.js";
+import { zoneImageDirectory } from "./testing/guest-image.js";
 
-const MIB = 2 ** 20;
-const image = zoneImageDirectory();
-const never = new AbortController().signal;
-const quiet: ProgressFn = () => {};
+const root = process.getuid?.() === 0;
 
-/** Domains by a driver on a guest of our own; templates are shared by the tests of the file, as they are by zones. */
-describe.skipIf(image === undefined)("QemuDriver", () => {
-  let scratch: string;
-  let run: string;
-  let guestImage: string;
-  let diskPath: string;
-  let domains: Domain[];
-
+describe.skipIf(zoneImageDirectory() === undefined)("a domain of QemuDriver", () => {
+  let scratch: DriverScratch;
   beforeAll(async () => {
-    scratch = await mkdtemp("/tmp/zone-qemu-");
-    guestImage = await makeGuestImage(image ?? "", join(scratch, "image"));
-    diskPath = join(scratch, "disk");
-    await writeFile(diskPath, "WORKLOAD-IMAGE-0", { mode: 0o600 });
-    await truncate(diskPath, 8 * MIB);
+    scratch = await DriverScratch.make();
   });
-
-  afterAll(() => rm(scratch, { recursive: true, force: true }));
-
-  beforeEach(async () => {
-    run = await mkdtemp(join(scratch, "run-"));
-    domains = [];
-  });
-
   afterEach(async () => {
-    await Promise.all(domains.map((domain) => domain.destroy()));
-    if (existsSync(join(run, "domains"))) expect(await readdir(join(run, "domains"))).toEqual([]);
+    await scratch.destroyDomains();
+    expect(await scratch.leftovers()).toEqual([]);
   });
+  afterAll(() => scratch.remove());
 
-  function driver(more: Partial<QemuDriverOptions> = {}): QemuDriver {
-    return new QemuDriver({
-      stateDirectory: join(scratch, "state"),
-      runDirectory: run,
-      imageDirectory: guestImage,
-      warmUp: warmUpGuest,
-      accelerator: "tcg",
-      ...more,
-    });
-  }
+  const disk = (serial: string) => ({ path: scratch.diskPath, serial });
 
-  async function create(made: QemuDriver, more: Partial<DomainConfig> = {}, progress = quiet): Promise<Domain> {
-    const config = { id: `zone${domains.length}`, memoryBytes: 128 * MIB, vcpus: 1, disks: [], cold: false, ...more };
-    const domain = await made.create(config, progress, never);
-    domains.push(domain);
-    return domain;
-  }
-
-  /** The domain's link, its guest running and answering. */
-  async function running(domain: Domain): Promise<GuestLink> {
-    const link = await GuestLink.open(domain.record.link);
-    await domain.resume();
-    expect(await link.ask("ping")).toBe("pong");
-    return link;
-  }
-
-  it("boots a kernel with all disks, powers off from inside, and leaves nothing", async () => {
-    const disks = ["w0", "w1"].map((serial) => ({ path: diskPath, serial }));
-    const domain = await create(driver(), { cold: true, disks });
+  it("boots a kernel with all its disks, and powers off from inside", async () => {
+    const domain = await scratch.create(scratch.driver(), { cold: true, disks: [disk("w0"), disk("w1")] });
     expect(domain.cloned).toBe(false);
     const link = await running(domain);
     expect(await link.ask("disk w0")).toBe("vdb 16384 WORKLOAD-IMAGE-0");
@@ -79,19 +31,96 @@ describe.skipIf(image === undefined)("QemuDriver", () => {
     expect(existsSync(domain.record.directory)).toBe(false);
     expect(await startTimeOf(domain.record.pid)).toBeUndefined();
     await expect(domain.resume()).rejects.toMatchObject({ reason: "DOMAIN_ENDED" });
+    await domain.destroy();
   });
 
-  it("clones a template, with a disk in the placeholder and another one plugged in", async () => {
-    const messages: string[] = [];
-    const made = driver();
-    const first = await create(made, { disks: [{ path: diskPath, serial: "w0" }] }, (_phase, message) =>
-      messages.push(message),
+  it("is cloned, with a disk in the placeholder's place and another one plugged in", async () => {
+    const domain = await scratch.create(scratch.driver(), { disks: [disk("w0"), disk("w1")] });
+    expect(domain.cloned).toBe(true);
+    const link = await running(domain);
+    expect(await link.ask("disk w0")).toMatch(/^vdb \d+ WORKLOAD-IMAGE-0$/);
+    expect(await link.ask("disk w1")).toBe("vdc 16384 WORKLOAD-IMAGE-0");
+  });
+
+  it("tells a panic from a power-off, with what the console said, and leaves its siblings alone", async () => {
+    const driver = scratch.driver();
+    const [dying, reset, other] = [
+      await scratch.create(driver),
+      await scratch.create(driver),
+      await scratch.create(driver),
+    ];
+    const otherLink = await running(other);
+    (await running(dying)).tell("panic");
+    (await running(reset)).tell("reset");
+    const end = await dying.ended;
+    expect(end).toMatchObject({ cause: "panicked", message: expect.stringContaining("Attempted to kill init") });
+    expect((await dying.console()).toString()).toContain("Kernel panic");
+    expect((await reset.ended).cause).toBe("panicked");
+    expect(await otherLink.ask("ping")).toBe("pong");
+  });
+
+  it("is lost when its VMM is killed", async () => {
+    const domain = await scratch.create(scratch.driver());
+    process.kill(domain.record.pid, "SIGKILL");
+    expect(await domain.ended).toEqual({ cause: "lost", message: "the VMM ended by SIGKILL" });
+  });
+
+  it("is destroyed in any state: stopped, running, paused, twice, or with a VMM that hangs", async () => {
+    const driver = scratch.driver();
+    const stopped = await scratch.create(driver);
+    const live = await scratch.create(driver);
+    await running(live);
+    const paused = await scratch.create(driver);
+    await running(paused);
+    await paused.pause();
+    const hanging = await scratch.create(driver);
+    process.kill(hanging.record.pid, "SIGSTOP");
+    for (const domain of [stopped, live, paused, hanging]) {
+      await Promise.all([domain.destroy(), domain.destroy()]);
+      expect(await domain.ended).toEqual({ cause: "destroyed" });
+      expect(await startTimeOf(domain.record.pid)).toBeUndefined();
+    }
+  });
+
+  it("does nothing while it is paused, and goes on", async () => {
+    const domain = await scratch.create(scratch.driver());
+    const link = await running(domain);
+    await domain.pause();
+    const answer = link.ask("ping");
+    expect(await Promise.race([answer, new Promise((resolve) => setTimeout(() => resolve("silence"), 100))])).toBe(
+      "silence",
     );
-    expect(messages).toEqual(["booting a zone of 128 MiB to clone from", "saving it"]);
-    const second = await create(made, { disks: ["w0", "w1"].map((serial) => ({ path: diskPath, serial })) });
-    expect([first.cloned, second.cloned]).toEqual([true, true]);
-    const links = [await running(first), await running(second)];
-    for (const link of links) expect(await link.ask("disk w0")).toMatch(/ WORKLOAD-IMAGE-0$/);
-    expect(await links[1]?.ask("disk w1")).toMatch(/ 16384 WORKLOAD-IMAGE-0$/);
+    await domain.resume();
+    expect(await answer).toBe("pong");
+  });
+
+  it.runIf(root)("has a VMM with a user of its own, which no folder belongs to when the guest runs", async () => {
+    const driver = scratch.driver();
+    const domains = [await scratch.create(driver), await scratch.create(driver)];
+    const users = await Promise.all(domains.map(({ record }) => uidsOf(record.pid)));
+    expect(users.map(([uid]) => uid)).toEqual(domains.map(({ record }) => record.uid));
+    for (const four of users) expect(new Set(four).size).toBe(1);
+    expect(new Set(domains.map(({ record }) => record.uid)).size).toBe(2);
+    for (const { record } of domains) {
+      expect(record.uid).toBeGreaterThanOrEqual(0x60000000);
+      expect((await stat(record.directory)).uid).toBe(0);
+    }
+  });
+
+  it("keeps no more of a console than its bounds", async () => {
+    const domain = await scratch.create(scratch.driver());
+    const link = await running(domain);
+    expect(await link.ask("flood 300")).toBe("done");
+    expect((await domain.console()).length).toBe(64 * 1024);
+  });
+
+  it.each([
+    ["a missing disk", { disks: [{ path: "/no/such/disk", serial: "w0" }] }, {}, "FILE_UNREADABLE"],
+    ["too little memory", { memoryBytes: 32 << 20 }, {}, "MEMORY_TOO_SMALL"],
+    ["no QEMU", {}, { binary: "no-such-qemu" }, "NO_HYPERVISOR"],
+    ["no zone image", {}, { imageDirectory: "/no/such/image" }, "NO_ZONE_IMAGE"],
+  ])("is refused for %s, and leaves nothing", async (what, config, options, reason) => {
+    const made = scratch.create(scratch.driver(options), { cold: true, ...config });
+    await expect(made, what).rejects.toMatchObject({ reason });
   });
 });

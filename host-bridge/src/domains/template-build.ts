@@ -8,11 +8,14 @@ import { MIGRATION_CAPABILITIES, migrationIsOver } from "./migration.js";
 import type { QemuDomain } from "./qemu-domain.js";
 import { copySparse } from "./sparse-copy.js";
 import { StateReceiver } from "./state-receiver.js";
+import { within } from "./within.js";
 
 /** Below it Node does not come up. */
 export const MINIMUM_MEMORY_BYTES = 96 << 20;
 const MAX_STATE_BYTES = 64 << 20;
 const SAVE_MS = 60_000;
+/** From the end of a guest's link to that of its VMM, at most. */
+const END_MS = 3_000;
 /** In the domain's folder, which is the VMM's working directory. */
 const STATE_SOCKET = "state.sock";
 /** What else a template writes, and what a disk should not be filled beyond. */
@@ -67,6 +70,7 @@ export function checkMemory(memoryBytes: number): void {
 
 /** Settles when the agent is ready; rejects when the guest ends first or takes too long, saying what its console said. */
 async function bootedAgent(domain: QemuDomain, options: BuildOptions, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
   const timeout = AbortSignal.timeout(options.bootTimeoutMs);
   const over = new AbortController();
   const stop = AbortSignal.any([signal, timeout, over.signal]);
@@ -74,21 +78,27 @@ async function bootedAgent(domain: QemuDomain, options: BuildOptions, signal: Ab
     stop.addEventListener("abort", () => reject(stop.reason), { once: true });
   });
   stopped.catch(() => {});
-  const ended = domain.ended.then((end): never => {
-    throw new Error(endText(end));
-  });
+  const ended = domain.ended.then(() => Promise.reject(new Error("it ended")));
   try {
     await Promise.race([options.warmUp(domain.record.link, stop), ended, stopped]);
   } catch (error) {
     signal.throwIfAborted();
-    const why = timeout.aborted
-      ? `its agent was not ready after ${options.bootTimeoutMs / 1000} s`
-      : errorMessage(error);
-    throw bootFailed(options, why, await domain.console(), error);
+    throw bootFailed(options, await whyNotReady(domain, error, timeout, options), await domain.console(), error);
   } finally {
     over.abort(); // a warm-up that lost the race must not go on
     ended.catch(() => {});
   }
+}
+
+/** A guest that dies is seen by its broken link first, but what it died of says more. */
+async function whyNotReady(
+  domain: QemuDomain,
+  error: unknown,
+  timeout: AbortSignal,
+  { bootTimeoutMs }: BuildOptions,
+): Promise<string> {
+  if (timeout.aborted) return `its agent was not ready after ${bootTimeoutMs / 1000} s`;
+  return (await within(domain.ended, END_MS)) ? endText(await domain.ended) : errorMessage(error);
 }
 
 async function saveState(domain: QemuDomain): Promise<Buffer> {
