@@ -211,7 +211,8 @@ export class DuplexCall implements Call {
     // Without "end" bytes may be missing: then only an error that the server gave can stand.
     const complete = this.#inputEnded && this.#verdict !== undefined;
     if (!complete && (this.#verdict === undefined || this.#verdict.code === status.OK)) {
-      this.#verdict = this.#channel.http2.destroyed ? this.#lost() : statusFromReset(stream.rstCode);
+      this.#finish(this.#channel.http2.destroyed ? this.#lost() : statusFromReset(stream.rstCode));
+      return;
     }
     this.#inputEnded = true;
     this.#deliver();

@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import * as http2 from "node:http2";
 import * as net from "node:net";
@@ -166,7 +167,13 @@ describe.each(streams)("gRPC over %s", (_name, pair) => {
     const stream = link.echo.down("1000000 10");
     const ended = collect(stream);
     await until(() => link.seen.written > 0);
+    const unread = link.echo.bidi();
+    unread.write(Buffer.from("nobody reads the answer"));
+    const told = failure(once(unread, "end"));
+    await until(() => link.seen.received > 0);
+    await link.echo.unary("and the answer has come");
     link.far.destroy();
+    expect(await told).toMatchObject({ code: status.UNAVAILABLE });
     expect((await unary).code).toBe(status.UNAVAILABLE);
     expect((await ended).end.code).toBe(status.UNAVAILABLE);
     expect((await failure(link.echo.unary("x"))).code).toBe(status.UNAVAILABLE);
