@@ -1,4 +1,4 @@
-import { chmod, mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { ZoneError } from "@zone/proto";
 import { renameDurably, writeDurably } from "./durable.js";
@@ -56,7 +56,10 @@ export class Catalog {
 
   async #load(name: string): Promise<void> {
     const path = join(this.#directory, name, "image.json");
-    const record = readRecord(path, await readFile(path, "utf8")) as ImageRecord;
+    const text = await readFile(path, "utf8").catch((error: unknown) => {
+      throw broken(path, error);
+    });
+    const record = readRecord(path, text) as ImageRecord;
     if (record.digest !== `sha256:${name}`) throw broken(path);
     this.#images.set(record.digest, record);
   }
@@ -144,7 +147,7 @@ export class Catalog {
     for (const [key, reference] of this.#references) if (reference.digest === digest) this.#references.delete(key);
     await this.#saveReferences();
     this.#images.delete(digest);
-    const gone = this.temporaryPath(`removed-${digest.slice(-12)}`);
+    const gone = await mkdtemp(this.temporaryPath("removed-"));
     await rename(this.#folder(digest), gone);
     await rm(gone, { recursive: true, force: true });
   }

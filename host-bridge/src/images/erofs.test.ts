@@ -139,7 +139,7 @@ describe.skipIf(!canMount)("an erofs that we write, mounted by the kernel (needs
         const leafs = Object.keys(seen).filter((path) => /(?:^|\/)[fg-]\d+$/.test(path));
         expect(leafs.sort()).toEqual([...expected.keys()].sort());
       }),
-      { numRuns: 30 },
+      { numRuns: 20 },
     );
   });
 });

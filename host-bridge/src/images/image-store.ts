@@ -38,7 +38,7 @@ export interface PullOptions {
 export interface Images {
   /**
    * Brings `reference` unless it is kept already, and answers with it. Phases of `progress`: "pull" (done: bytes) and
-   * "unpack" (done and total: layers). Concurrent pulls of one reference share the work; it stops when all callers cancelled.
+   * "unpack" (done: bytes). Concurrent pulls of one reference share the work; it stops when all callers cancelled.
    * Errors: INVALID_IMAGE, IMAGE_UNKNOWN, IMAGE_REFUSED, REGISTRY_UNREACHABLE, REGISTRY_DENIED, DISK_FULL, CANCELLED.
    */
   pull(reference: string, progress: ProgressFn, signal: AbortSignal, options?: PullOptions): Promise<StoredImage>;

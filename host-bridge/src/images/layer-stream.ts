@@ -77,9 +77,9 @@ async function* gunzipped(path: string): AsyncGenerator<Buffer> {
   }
 }
 
-/** Through the zstd tool, which gets the open file and nothing else. */
+/** Through the zstd tool (found where execvp(3) looks without a PATH), which gets the open file and nothing else. */
 async function* unzstd(file: FileHandle): AsyncGenerator<Buffer> {
-  const child = spawn("zstd", ["-dcq"], { stdio: [file.fd, "pipe", "pipe"], env: { PATH: process.env.PATH ?? "" } });
+  const child = spawn("zstd", ["-dcq"], { stdio: [file.fd, "pipe", "pipe"], env: {} });
   const { stdout, stderr } = child;
   if (stdout === null || stderr === null) throw new Error("a pipe of zstd is missing");
   let complaint = "";

@@ -84,7 +84,9 @@ describe("applyLayer", () => {
   });
 
   it("passes over what AUFS left", async () => {
-    expect(await names([folder(".wh..wh.plnk"), file("a/.wh..wh.aufs"), file("b")])).toBe("b");
+    expect(await names([folder(".wh..wh.plnk"), file(".wh..wh.plnk/1.2"), file("a/.wh..wh.aufs"), file("b")])).toBe(
+      "b",
+    );
   });
 
   const deep = (depth: number) => pax({ path: `${"d/".repeat(depth)}f` });

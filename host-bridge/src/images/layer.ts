@@ -13,6 +13,7 @@ import {
 
 const WHITEOUT = ".wh.";
 const OPAQUE = ".wh..wh..opq";
+/** Begins the names of AUFS's own files, which very old images have; they are passed over. */
 const AUFS = ".wh..wh.";
 
 /** Linux's dev_t, as new_encode_dev() packs it: 12 bits of major, 20 of minor. */
@@ -60,16 +61,17 @@ export async function applyLayer(
 
 async function applyEntry(unpacking: Unpacking, tar: TarReader, entry: TarEntry, layer: number): Promise<void> {
   const { tree, limits } = unpacking;
-  const components = pathOf(entry.name, limits);
-  const name = components.pop();
+  const xattrs = xattrsOf(entry, limits);
+  account(unpacking, entry, xattrs);
+  const folders = pathOf(entry.name, limits);
+  if (folders.some((component) => component.startsWith(AUFS) && component !== OPAQUE)) return;
+  const name = folders.pop();
   if (name === undefined) {
     if (entry.kind !== "directory") refuse("the root can only be a folder");
     return;
   }
-  const xattrs = xattrsOf(entry, limits);
-  account(unpacking, entry, xattrs);
-  if (name.startsWith(AUFS) && name !== OPAQUE) return; // AUFS's own files, in very old images
-  const parent = tree.resolveDirectory(components, layer);
+  if (folders.some((component) => component.startsWith(WHITEOUT))) refuse("it lies below a whiteout");
+  const parent = tree.resolveDirectory(folders, layer);
   if (name === OPAQUE) hideLower(parent, layer);
   else if (name.startsWith(WHITEOUT)) hideLowerName(parent, whitedOut(name), layer);
   else tree.put(parent, name, await nodeOf(unpacking, tar, entry, xattrs, parent, layer), layer);
@@ -99,8 +101,9 @@ async function nodeOf(
     case "hardlink":
       return linked(tree, linkName, limits, layer);
     default:
-      if (major < 0 || major > MAX_MAJOR || minor < 0 || minor > MAX_MINOR)
+      if (major < 0 || major > MAX_MAJOR || minor < 0 || minor > MAX_MINOR) {
         refuse(`no device has the number ${major}:${minor}`);
+      }
       return { kind, ...metadata, major, minor };
   }
 }
@@ -119,10 +122,9 @@ function linked(tree: ImageTree, linkName: string, limits: ImageLimits, layer: n
 function pathOf(path: string, limits: ImageLimits): string[] {
   if (path.length > limits.pathBytes) refuse(`its path has ${path.length} bytes; ${limits.pathBytes} are the most`);
   const components = path.split("/").filter((component) => component !== "" && component !== ".");
-  for (const [index, component] of components.entries()) {
+  for (const component of components) {
     if (component === "..") refuse('".." in a path may lead out of the image');
     if (component.length > limits.componentBytes) refuse(`the name ${shown(component)} is too long`);
-    if (component.startsWith(WHITEOUT) && index < components.length - 1) refuse("it lies below a whiteout");
   }
   return components;
 }
@@ -143,8 +145,9 @@ function xattrsOf(entry: TarEntry, limits: ImageLimits): ReadonlyMap<string, Buf
       continue;
     }
     bytes += name.length + value.length;
-    if (name.length > limits.xattrNameBytes || name.includes("\0"))
+    if (name.length > limits.xattrNameBytes || name.includes("\0")) {
       refuse(`the attribute name ${shown(name)} is not valid`);
+    }
     if (value.length > limits.xattrValueBytes) refuse(`its attribute ${shown(name)} has ${value.length} bytes`);
     if (bytes > limits.xattrBytes) refuse(`it has more than ${limits.xattrBytes} bytes of attributes`);
   }
@@ -157,6 +160,7 @@ function account(unpacking: Unpacking, entry: TarEntry, xattrs: ReadonlyMap<stri
   unpacking.metadataBytes += entry.name.length + entry.linkName.length;
   for (const [name, value] of xattrs) unpacking.metadataBytes += name.length + value.length;
   if (unpacking.entries > limits.entries) refuse(`the image has more than ${limits.entries} entries`);
-  if (unpacking.metadataBytes > limits.metadataBytes)
+  if (unpacking.metadataBytes > limits.metadataBytes) {
     refuse("the image's names, links and attributes take too much memory");
+  }
 }

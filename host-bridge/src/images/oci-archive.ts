@@ -3,8 +3,8 @@ import { dirname, join } from "node:path";
 import { ByteSource } from "./byte-source.js";
 import { imageError, refuse, shown, within } from "./image-error.js";
 import { layerBytes } from "./layer-stream.js";
+import type { PullContext } from "./pull-context.js";
 import { type TarEntry, TarReader } from "./tar-reader.js";
-import type { UnpackOptions } from "./unpack.js";
 
 /** All that an OCI layout consists of (image-spec's image-layout.md). */
 const MEMBER = /^(?:\.\/)?(oci-layout|index\.json|blobs\/(?:sha256\/[0-9a-f]{64}|sha512\/[0-9a-f]{128}))$/;
@@ -13,8 +13,8 @@ const MEMBER = /^(?:\.\/)?(oci-layout|index\.json|blobs\/(?:sha256\/[0-9a-f]{64}
  * Unpacks an OCI archive into `directory`, which must not exist. Skopeo can do so too, but it unpacks whatever the archive
  * has: links, devices, any name. Here only plain files with the names of a layout come into being; other files are left out.
  */
-export async function unpackOciArchive(path: string, directory: string, options: UnpackOptions): Promise<void> {
-  const { limits, freeBytes, progress, signal } = options;
+export async function unpackOciArchive(path: string, directory: string, context: PullContext): Promise<void> {
+  const { limits, freeBytes, progress, signal } = context;
   await mkdir(directory);
   let total = 0;
   const source = new ByteSource(

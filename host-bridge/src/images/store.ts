@@ -1,19 +1,21 @@
-import { mkdir, mkdtemp, open, rm, stat, statfs } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { ZoneError } from "@zone/proto";
 import type { ProgressFn } from "../domains/driver.js";
 import { builtinImage, writeBuiltin } from "./busybox.js";
 import { Catalog } from "./catalog.js";
-import { imageError, printable, refuse, within } from "./image-error.js";
+import { imageError, printable, within } from "./image-error.js";
 import type { Images, PullOptions, StoredImage } from "./image-store.js";
 import { DEFAULT_LIMITS, type ImageLimits } from "./limits.js";
 import { Lock } from "./lock.js";
-import { digestOf, hostArchitecture, parseConfig, parseManifest } from "./manifest.js";
+import { digestOf, hostArchitecture } from "./manifest.js";
 import { unpackOciArchive } from "./oci-archive.js";
+import type { PullContext } from "./pull-context.js";
+import { type BroughtImage, readImage } from "./read-image.js";
 import { type ImageReference, parseReference } from "./reference.js";
 import { SharedWork } from "./shared-work.js";
 import { copyImage, fetchConfig, type SkopeoOptions, type SkopeoSource } from "./skopeo.js";
-import { buildDisk, type UnpackOptions } from "./unpack.js";
+import { buildDisk } from "./unpack.js";
 
 export interface ImageStoreOptions {
   /** A folder of the store's own, made when missing: STATE/images. */
@@ -93,15 +95,15 @@ class ImageStore implements Images {
 
   async remove(nameOrDigest: string): Promise<void> {
     await this.#changes.run(async () => {
-      const named = this.#byName(nameOrDigest);
-      const image = named ?? this.#byDigest(nameOrDigest);
+      const byName = this.#byName(nameOrDigest);
+      const image = byName ?? this.#byDigest(nameOrDigest);
       if (image === undefined) {
         throw imageError(
           "IMAGE_UNKNOWN",
           `image ${printable(nameOrDigest.slice(0, 200))} is not kept here; see the list of images`,
         );
       }
-      if (named && image.references.length > 1) await this.#catalog.forget(parseReference(nameOrDigest).key);
+      if (byName && image.references.length > 1) await this.#catalog.forget(parseReference(nameOrDigest).key);
       else await this.#catalog.remove(image.digest);
     });
   }
@@ -131,23 +133,30 @@ class ImageStore implements Images {
   async #bring(reference: ImageReference, progress: ProgressFn, signal: AbortSignal): Promise<StoredImage> {
     const work = await mkdtemp(this.#catalog.temporaryPath("pull-"));
     try {
-      if (reference.source.kind === "builtin") {
-        const made = await builtinImage(this.#busybox, this.#skopeo.architecture);
-        const kept = await this.#refer(reference, digestOf(made.config));
-        return kept ?? (await this.#unpack(reference, await writeBuiltin(made, work), work, progress, signal));
-      }
-      const options = { limits: this.#limits, freeBytes: await this.#freeBytes(), progress, signal };
-      const source = await readable(reference.source, work, options);
-      if (this.#byReference(reference)) {
-        progress("pull", `asking whether ${reference.asked} has changed`);
-        const kept = await this.#refer(reference, digestOf(await fetchConfig(source, work, this.#skopeo, signal)));
-        if (kept) return kept;
-      }
-      const image = await copyImage(source, work, this.#skopeo, options);
-      return await this.#unpack(reference, image, work, progress, signal);
+      const context = { limits: this.#limits, freeBytes: await this.#freeBytes(), progress, signal };
+      const copied = await this.#copy(reference, work, context);
+      if (typeof copied !== "string") return copied;
+      const image = await readImage(copied, this.#limits, this.#skopeo.architecture);
+      return (await this.#refer(reference, image.digest)) ?? (await this.#unpack(reference, image, work, context));
     } finally {
       await rm(work, { recursive: true, force: true });
     }
+  }
+
+  /** Brings an image into a folder in "dir:" layout; or answers with the kept one when the reference still means that. */
+  async #copy(reference: ImageReference, work: string, context: PullContext): Promise<string | StoredImage> {
+    if (reference.source.kind === "builtin") {
+      const made = await builtinImage(this.#busybox, this.#skopeo.architecture);
+      return (await this.#refer(reference, digestOf(made.config))) ?? (await writeBuiltin(made, work));
+    }
+    const source = await readable(reference.source, work, context);
+    if (this.#byReference(reference)) {
+      context.progress("pull", `asking whether ${reference.asked} has changed`);
+      const config = await fetchConfig(source, work, this.#skopeo, context);
+      const kept = await this.#refer(reference, digestOf(config));
+      if (kept) return kept;
+    }
+    return copyImage(source, work, this.#skopeo, context);
   }
 
   /** Lets the reference mean a kept image; undefined when that is not kept. */
@@ -159,42 +168,22 @@ class ImageStore implements Images {
     });
   }
 
-  /** From a folder in "dir:" layout to an image in the catalog. */
+  /** Makes the disk, and takes it into the catalog. */
   async #unpack(
     reference: ImageReference,
-    image: string,
+    { digest, config, layers }: BroughtImage,
     work: string,
-    progress: ProgressFn,
-    signal: AbortSignal,
+    context: PullContext,
   ): Promise<StoredImage> {
-    const manifest = parseManifest(
-      await readBounded(join(image, "manifest.json"), this.#limits.manifestBytes),
-      this.#limits,
-    );
-    const configBytes = await readBounded(blobPath(image, manifest.config.digest), this.#limits.configBytes);
-    const digest = digestOf(configBytes);
-    if (digest !== manifest.config.digest)
-      refuse(`its config is ${digest}; the manifest promises ${manifest.config.digest}`);
-    const { config, diffIds } = parseConfig(configBytes, this.#skopeo.architecture);
-    if (diffIds.length !== manifest.layers.length) {
-      refuse(`its manifest has ${manifest.layers.length} layers, its config ${diffIds.length}`);
-    }
-    const kept = await this.#refer(reference, digest);
-    if (kept) return kept;
-
-    const layers = manifest.layers.map((layer, index) => ({
-      path: blobPath(image, layer.digest),
-      diffId: diffIds[index],
-    }));
     const folder = join(work, "made");
     await mkdir(folder);
     const uuid = Buffer.from(digest.slice("sha256:".length), "hex").subarray(0, 16);
     const sizeBytes = await this.#unpacking.run(async () => {
       const freeBytes = await this.#freeBytes();
-      return buildDisk(join(folder, "disk.erofs"), layers, uuid, { limits: this.#limits, freeBytes, progress, signal });
-    }, signal);
+      return buildDisk(join(folder, "disk.erofs"), layers, uuid, { ...context, freeBytes });
+    }, context.signal);
     return this.#changes.run(async () => {
-      signal.throwIfAborted();
+      context.signal.throwIfAborted();
       await this.#catalog.add(folder, { digest, config, sizeBytes }, this.#now());
       await this.#catalog.refer(reference, digest, this.#now());
       const stored = this.#catalog.get(digest);
@@ -210,7 +199,7 @@ class ImageStore implements Images {
 }
 
 /** A source that skopeo may read: local ones looked at, and an archive that it would unpack unpacked. */
-async function readable(source: SkopeoSource, work: string, options: UnpackOptions): Promise<SkopeoSource> {
+async function readable(source: SkopeoSource, work: string, context: PullContext): Promise<SkopeoSource> {
   if (source.kind === "registry") return source;
   const { transport, path, image } = source;
   const found = await stat(path).catch((error: Error) => {
@@ -220,23 +209,8 @@ async function readable(source: SkopeoSource, work: string, options: UnpackOptio
   if (!wanted) throw imageError("INVALID_IMAGE", `${path} is not a ${transport === "oci" ? "folder" : "file"}`);
   if (transport !== "oci-archive") return source;
   const layout = join(work, "layout");
-  await unpackOciArchive(path, layout, options);
+  await unpackOciArchive(path, layout, context);
   return { kind: "local", transport: "oci", path: layout, image };
-}
-
-function blobPath(image: string, digest: string): string {
-  return join(image, digest.slice("sha256:".length));
-}
-
-async function readBounded(path: string, most: number): Promise<Buffer> {
-  const file = await open(path);
-  try {
-    const { size } = await file.stat();
-    if (size > most) refuse(`its manifest or config has ${size} bytes; ${most} are the most`);
-    return await file.readFile();
-  } finally {
-    await file.close();
-  }
 }
 
 function unknownDigest(): never {
@@ -253,7 +227,7 @@ function named(asked: string, error: unknown, signal: AbortSignal): ZoneError {
   let known = error;
   if (signal.aborted) known = imageError("CANCELLED", "cancelled", error);
   else if (code === "ENOSPC" || code === "EDQUOT")
-    known = imageError("DISK_FULL", "the disk is full; free some space", error);
+    known = imageError("DISK_FULL", "the disk is full; free some", error);
   const { code: status, reason, domain, message, metadata } = ZoneError.from(within(`image ${name}`, known));
   return new ZoneError({
     code: status,

@@ -1,22 +1,13 @@
 import { open, stat } from "node:fs/promises";
-import type { ProgressFn } from "../domains/driver.js";
 import { BLOCK, BlockWriter } from "./block-writer.js";
 import { ByteSource } from "./byte-source.js";
 import { finishErofs } from "./erofs.js";
 import { imageError, refuse, within } from "./image-error.js";
 import { applyLayer, type Unpacking } from "./layer.js";
 import { type LayerBlob, layerBytes } from "./layer-stream.js";
-import type { ImageLimits } from "./limits.js";
+import type { PullContext } from "./pull-context.js";
 import { TarReader } from "./tar-reader.js";
 import { ImageTree } from "./tree.js";
-
-export interface UnpackOptions {
-  limits: ImageLimits;
-  /** What the host's disk can take now, in bytes. */
-  freeBytes: number;
-  progress: ProgressFn;
-  signal: AbortSignal;
-}
 
 /**
  * Makes the disk of an image at `path` (which must not exist): layers applied in order, as one read-only erofs.
@@ -27,23 +18,25 @@ export async function buildDisk(
   path: string,
   layers: LayerBlob[],
   uuid: Buffer,
-  options: UnpackOptions,
+  context: PullContext,
 ): Promise<number> {
-  const { limits, progress, signal } = options;
+  const { limits, progress, signal } = context;
   const disk = await open(path, "wx+", 0o444);
   try {
     const data = new BlockWriter(disk);
     await data.zerosTo(BLOCK); // the superblock's
     const unpacking: Unpacking = { tree: new ImageTree(limits), data, limits, entries: 0, metadataBytes: 0 };
-    const spend = spending(options);
+    const spend = spending(context);
     for (const [index, blob] of layers.entries()) {
       const place = `layer ${index + 1} of ${layers.length}`;
-      progress("unpack", place, index, layers.length);
-      await unpackLayer(unpacking, blob, index, spend, signal).catch((error: unknown) => {
-        throw within(place, error);
-      });
+      progress("unpack", place);
+      await unpackLayer(unpacking, blob, index, (bytes, size, chunk) => spend(place, bytes, size, chunk), signal).catch(
+        (error: unknown) => {
+          throw within(place, error);
+        },
+      );
     }
-    progress("unpack", "writing the disk", layers.length, layers.length);
+    progress("unpack", "writing the disk");
     const size = await finishErofs(disk, data, unpacking.tree.root, uuid);
     await disk.datasync();
     return size;
@@ -79,16 +72,24 @@ async function unpackLayer(
   }
 }
 
-/** Guards against bombs: bytes in all, bytes that the disk has, and the ratio of a large layer. */
-function spending({ limits, freeBytes }: UnpackOptions): Spend {
+const PROGRESS_BYTES = 16 * 1024 * 1024;
+
+/** Guards against bombs: bytes in all, bytes that the disk has, and the ratio of a large layer. Tells how far it is, too. */
+function spending({ limits, freeBytes, progress }: PullContext): (place: string, ...counts: Parameters<Spend>) => void {
   let total = 0;
-  return (layerBytes, blobBytes, chunkBytes) => {
+  let told = 0;
+  return (place, layerBytes, blobBytes, chunkBytes) => {
     total += chunkBytes;
     if (total > limits.unpackedBytes) refuse(`the image unpacks to more than ${limits.unpackedBytes} bytes`);
-    if (total > freeBytes)
+    if (total > freeBytes) {
       throw imageError("DISK_FULL", `the image unpacks to more than the ${freeBytes} bytes that are free`);
+    }
     if (layerBytes > limits.ratioFromBytes && layerBytes > blobBytes * limits.ratio) {
       refuse(`it unpacks to more than ${limits.ratio} times its size (${blobBytes} bytes)`);
+    }
+    if (total - told >= PROGRESS_BYTES) {
+      told = total;
+      progress("unpack", place, total);
     }
   };
 }

@@ -1,28 +1,20 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { DEFAULT_LIMITS, type ImageLimits } from "../limits.js";
-import { buildDisk, type UnpackOptions } from "../unpack.js";
+import { DEFAULT_LIMITS } from "../limits.js";
+import type { PullContext } from "../pull-context.js";
+import { buildDisk } from "../unpack.js";
 
 /** Whether this machine lets the test mount what the product never mounts. */
-export const canMount = process.getuid?.() === 0 && mounts();
-
-function mounts(): boolean {
-  try {
-    return /\terofs$/m.test(execFileSync("cat", ["/proc/filesystems"], { encoding: "utf8" }));
-  } catch {
-    return false;
-  }
-}
+export const canMount =
+  process.getuid?.() === 0 &&
+  existsSync("/dev/loop-control") &&
+  /\terofs$/m.test(readFileSync("/proc/filesystems", "utf8"));
 
 /** Makes the disk of an image whose layers are given as tars; answers with its path. */
-export async function diskOf(
-  directory: string,
-  layers: Buffer[],
-  options: Partial<UnpackOptions> & { limits?: ImageLimits } = {},
-): Promise<string> {
-  const path = join(directory, `disk-${Math.random().toString(16).slice(2)}.erofs`);
+export async function diskOf(directory: string, layers: Buffer[], options: Partial<PullContext> = {}): Promise<string> {
+  const path = join(directory, "disk.erofs");
   const blobs = layers.map((layer, index) => {
     const blob = join(directory, `layer-${index}.tar`);
     writeFileSync(blob, layer);
@@ -84,9 +76,14 @@ export function look(disk: string): Record<string, Seen> {
   mkdirSync(at);
   execFileSync("mount", ["-t", "erofs", "-o", "ro,loop", disk, at], { stdio: "pipe" });
   try {
-    const json = execFileSync("python3", ["-c", LOOK, at], { encoding: "utf8", maxBuffer: 1 << 30 });
-    return JSON.parse(json) as Record<string, Seen>;
+    return lookAt(at);
   } finally {
     execFileSync("umount", [at]);
   }
+}
+
+/** Tells what is in a folder. */
+export function lookAt(folder: string): Record<string, Seen> {
+  const json = execFileSync("python3", ["-c", LOOK, folder], { encoding: "utf8", maxBuffer: 1 << 30 });
+  return JSON.parse(json) as Record<string, Seen>;
 }
