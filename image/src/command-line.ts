@@ -21,10 +21,6 @@ export const BOOT_OPTIONS: readonly BootOption[] = [
     why: "that check fails, and panics, when a busy host stalls the zone at the wrong moment",
   },
   {
-    option: "tsc=reliable",
-    why: "no watchdog that distrusts the clock for good after a pause, a clone or a busy host",
-  },
-  {
     option: "lsm=landlock",
     why: "no AppArmor, TOMOYO and integrity hooks in system calls: a zone has no policies for them",
   },
