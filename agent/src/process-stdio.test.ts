@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { createClient, ProcessService, type ZoneError } from "@zone/proto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Exec } from "./testing/exec.js";
 import { RunningAgent } from "./testing/running-agent.js";
@@ -72,7 +73,6 @@ describe("output", () => {
 
   it("blocks the writer while a client is slow, in flat memory, and loses nothing", async () => {
     const session = await agent.connect();
-    const { createClient, ProcessService } = await import("@zone/proto");
     const slow = new Exec(createClient(ProcessService, session.client), {
       spec: { id: "slow", argv: script("head -c 67108864 /dev/zero; echo end") },
       paused: true,
@@ -179,6 +179,26 @@ describe("stdin", () => {
     third.call.write({ stdin: { offset: 0, data: Buffer.from("one two") } });
     third.call.write({ stdinEof: { offset: 7 } });
     expect((await third.result).stdout.toString()).toBe("one two");
+  });
+
+  it("is free again when the holder's link is lost", async () => {
+    const session = await agent.connect();
+    const first = new Exec(createClient(ProcessService, session.client), {
+      spec: { id: "lost", argv: script("cat"), stdin: true },
+      stdin: true,
+    });
+    await first.opened;
+    await session.close();
+    await expect(first.result).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    for (;;) {
+      const second = agent.exec({ processId: "lost", stdin: true });
+      const held = await second.opened.then(() => false).catch((error: ZoneError) => error.reason === "STDIN_HELD");
+      if (held) continue; // the agent has not seen the end of the link yet
+      expect((await agent.processes.get({ id: "lost" })).process?.attached).toBe(1);
+      second.sendEof();
+      expect((await second.result).code).toBe(0);
+      return;
+    }
   });
 
   it("says so when it cannot be written", async () => {

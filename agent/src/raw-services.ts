@@ -82,14 +82,20 @@ async function watchHealth(
   leave();
 }
 
-/** One answer per request, in order; the stream is read no faster than it is answered. */
+/** One answer per request, in order; requests are read no faster than the client takes the answers. */
 async function reflect(call: grpc.ServerDuplexStream<Buffer, Buffer>, load: () => Promise<RawServices>): Promise<void> {
   const services = await load();
-  for await (const request of call) {
-    if (call.write(services.reflect(request))) continue;
-    await new Promise<void>((resolve) => {
-      call.once("drain", resolve);
-      call.once("cancelled", resolve);
+  // Not "for await": at its end it destroys a duplex stream, and with it the status that is still to be sent.
+  await new Promise<void>((resolve, reject) => {
+    call.on("data", (request: Buffer) => {
+      try {
+        if (!call.write(services.reflect(request))) call.pause();
+      } catch (error) {
+        reject(error); // bytes that are no request
+      }
     });
-  }
+    call.on("drain", () => call.resume());
+    call.once("end", resolve);
+    call.once("cancelled", resolve);
+  });
 }

@@ -1,7 +1,7 @@
 import { ReflectionV1Implementation } from "@grpc/reflection/build/src/implementations/reflection-v1.js";
 import { fileDescriptors } from "@zone/proto";
 import protobuf from "protobufjs";
-import { FileDescriptorProto } from "protobufjs/ext/descriptor.js";
+import descriptor from "protobufjs/ext/descriptor.js";
 import type { Health, RawServices } from "./raw-services.js";
 
 /**
@@ -73,6 +73,7 @@ const OWN_SERVICES = ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflect
 export function createRawServices(services: readonly string[], health: Health): RawServices {
   const root = protobuf.parse(HEALTH).root;
   protobuf.parse(REFLECTION, root);
+  root.resolveAll();
   const type = (name: string) => root.lookupType(name);
   const checkRequest = type("grpc.health.v1.HealthCheckRequest");
   const checkResponse = type("grpc.health.v1.HealthCheckResponse");
@@ -109,7 +110,7 @@ export function createRawServices(services: readonly string[], health: Health): 
 
 /** Our files and the standard ones as @grpc/reflection takes them: a package definition of nothing but file descriptors. */
 function packageOf(root: protobuf.Root): ConstructorParameters<typeof ReflectionV1Implementation>[0] {
-  const standard = root.toDescriptor("proto3").file.map((file) => FileDescriptorProto.encode(file).finish());
+  const standard = root.toDescriptor("proto3").file.map((file) => descriptor.FileDescriptorProto.encode(file).finish());
   const ours = fileDescriptors.map((base64) => Buffer.from(base64, "base64"));
   const files = [...ours, ...standard].map((file) => Buffer.from(file));
   return { files: { format: "files", type: {}, fileDescriptorProtos: files } } as never;

@@ -4,13 +4,17 @@ import { setTimeout } from "node:timers/promises";
 import { errnoOf } from "../errors.js";
 import type { CgroupLimits } from "./request.js";
 
-/** cpu.max counts in microseconds of each period. */
+/** cpu.max counts in microseconds of each period; the kernel takes no quota below a millisecond. */
 const CPU_PERIOD_US = 100_000;
+const CPU_QUOTA_MIN_US = 1000;
 
 /** The files of a cgroup and what goes in them, for these limits; Documentation/admin-guide/cgroup-v2.rst. */
 export function limitFiles({ cpuMillis, memoryBytes, pids }: CgroupLimits): [file: string, value: string][] {
   const files: [string, string][] = [];
-  if (cpuMillis !== undefined) files.push(["cpu.max", `${(cpuMillis * CPU_PERIOD_US) / 1000} ${CPU_PERIOD_US}`]);
+  if (cpuMillis !== undefined) {
+    const quota = Math.max((cpuMillis * CPU_PERIOD_US) / 1000, CPU_QUOTA_MIN_US);
+    files.push(["cpu.max", `${quota} ${CPU_PERIOD_US}`]);
+  }
   if (memoryBytes !== undefined) files.push(["memory.max", String(memoryBytes)]);
   if (pids !== undefined) files.push(["pids.max", String(pids)]);
   return files;

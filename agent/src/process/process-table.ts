@@ -2,7 +2,7 @@ import { closeFd, type InitClient, type Exit as InitExit, type InitRecord } from
 import { agentError } from "../errors.js";
 import { LIMITS } from "../limits.js";
 import { encodeMeta, type ProcessMeta } from "./meta.js";
-import { unknownProcess, ZoneProcess } from "./process.js";
+import { notRunning, unknownProcess, ZoneProcess } from "./process.js";
 import { adopt, tokenGenerations } from "./recovery.js";
 import { startError, toFailure } from "./spawn-failure.js";
 import { type Place, spawnPlan, userIn } from "./spawn-plan.js";
@@ -138,15 +138,10 @@ export class ProcessTable {
     }
   }
 
-  /** Signals a process that has not been reaped; PROCESS_NOT_RUNNING otherwise. */
-  signal(process: ZoneProcess, signal: number, group: boolean): void {
-    if (process.state.name !== "running") {
-      throw agentError(
-        "FAILED_PRECONDITION",
-        "PROCESS_NOT_RUNNING",
-        `process "${process.id}" is ${process.state.name}`,
-      );
-    }
+  /** Signals a process that has not been reaped; PROCESS_NOT_RUNNING otherwise. One that is being started is waited for. */
+  async signal(process: ZoneProcess, signal: number, group: boolean): Promise<void> {
+    await process.whenStarted();
+    if (process.state.name !== "running") throw notRunning(process);
     this.#options.init.kill(process.token, signal, { group });
   }
 

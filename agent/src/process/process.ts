@@ -93,6 +93,18 @@ export class ZoneProcess {
     });
   }
 
+  /** Settles when it is not STARTING: exec has succeeded or failed, or was not asked for. */
+  async whenStarted(): Promise<void> {
+    while (this.#state.name === "starting") {
+      await new Promise<void>((resolve) => {
+        const unwatch = this.watch(() => {
+          unwatch();
+          resolve();
+        });
+      });
+    }
+  }
+
   /** CREATED -> STARTING; PROCESS_NOT_CREATED otherwise. */
   starting(): void {
     if (this.#state.name !== "created") {

@@ -35,11 +35,11 @@ export function processService(processes: ProcessTable, admit: () => void): Hand
       admit();
       return serveAttach(call, processes);
     }),
-    signal: unaryHandler((request) => {
+    signal: unaryHandler(async (request) => {
       const process = find(request.id);
       const signal = request.signal ?? 0;
       if (signal < 1 || signal > 64) throw invalid("INVALID_SIGNAL", `${signal} is not a signal: 1 to 64`);
-      processes.signal(process, signal, request.group ?? false);
+      await processes.signal(process, signal, request.group ?? false);
       return {};
     }),
     wait: unaryHandler(async (request, cancelled) => {

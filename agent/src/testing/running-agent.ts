@@ -31,7 +31,7 @@ export class RunningAgent {
       if (!existsSync(file)) throw new Error(`${file} is missing: run "npm run native && npx tsc -b agent"`);
     }
     const directory = mkdtempSync(join(tmpdir(), "zone-agent-"));
-    const init = spawn(ZONE_INIT, ["--foreground", "--", process.execPath, "--expose-gc", MAIN], {
+    const init = spawn(ZONE_INIT, ["--foreground", "--", process.execPath, MAIN], {
       stdio: ["ignore", "inherit", "inherit"],
       env: {
         PATH: process.env.PATH,
