@@ -131,8 +131,10 @@ describe("the bridge", () => {
     expect(step.send).toBeUndefined();
   });
 
-  test("says its hello again to an agent that has just started", () => {
-    expect(sent(bridgeStep(greeting(), { type: "ready" }))).toMatchObject({ type: "hello", nonce: nonce(1) });
+  test("says its hello again to an agent that has just started, once", () => {
+    const step = bridgeStep(greeting(), { type: "ready" });
+    expect(sent(step)).toMatchObject({ type: "hello", nonce: nonce(1) });
+    expect(bridgeStep(step.state, { type: "ready" })).toEqual({ state: step.state });
   });
 
   test("refuses another zone, but not one that has no id yet, nor when it has none itself", () => {

@@ -28,7 +28,7 @@ export interface Step<State> {
  * Only `greeting` has edges.
  */
 export type BridgeState =
-  | { readonly kind: "greeting"; readonly hello: HelloFrame }
+  | { readonly kind: "greeting"; readonly hello: HelloFrame; readonly saidAgain: boolean }
   | { readonly kind: "accepted"; readonly agent: AgentHello }
   | { readonly kind: "refused"; readonly error: ZoneError };
 
@@ -43,7 +43,7 @@ export function bridgeGreets(
   versions: VersionRange = OUR_VERSIONS,
 ): Step<Extract<BridgeState, { kind: "greeting" }>> {
   const hello: HelloFrame = { type: "hello", ...versions, purpose, nonce, zoneId };
-  return { state: { kind: "greeting", hello }, send: encodeFrame(hello) };
+  return { state: { kind: "greeting", hello, saidAgain: false }, send: encodeFrame(hello) };
 }
 
 export function bridgeStep(state: BridgeState, frame: Frame): Step<BridgeState> {
@@ -51,7 +51,8 @@ export function bridgeStep(state: BridgeState, frame: Frame): Step<BridgeState> 
   const { hello } = state;
   switch (frame.type) {
     case "ready": // the agent has started to listen just now: what was said before may be lost
-      return { state, send: encodeFrame(hello) };
+      if (state.saidAgain) return { state }; // once: an agent must not make us write without end
+      return { state: { ...state, saidAgain: true }, send: encodeFrame(hello) };
     case "ack": {
       if (!frame.echo.equals(hello.nonce)) return { state };
       const error = objection(hello, frame);

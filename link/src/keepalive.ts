@@ -17,66 +17,50 @@ export function keepaliveOptions(everyMs: number = KEEPALIVE_MS): KeepaliveOptio
 /** PINGs an HTTP/2 session, and calls `onDead` once when an answer does not come. */
 export class Keepalive {
   #timer: NodeJS.Timeout | undefined;
-  /** Answers to PINGs of an earlier round say nothing about this one. */
-  #round = 0;
+  /** Number of the last PING; an answer to an earlier one says nothing about it. */
+  #ping = 0;
   #suspended = false;
-  #over = false;
 
   constructor(
     readonly session: Http2Session,
     readonly options: KeepaliveOptions,
     readonly onDead: () => void,
   ) {
-    session.once("close", () => this.#stop());
+    session.once("close", () => this.suspend());
     this.#wait();
   }
 
   /** The peer is paused: its silence says nothing. */
   suspend(): void {
     this.#suspended = true;
-    this.#clear();
+    this.#ping++;
+    clearTimeout(this.#timer);
   }
 
   resume(): void {
-    if (!this.#suspended) return;
+    if (!this.#suspended || this.session.destroyed) return;
     this.#suspended = false;
     this.#wait();
   }
 
   #wait(): void {
-    if (this.#over || this.#suspended || this.options.everyMs <= 0) return;
-    this.#set(this.options.everyMs, () => this.#ping());
+    if (this.options.everyMs > 0) this.#after(this.options.everyMs, () => this.#send());
   }
 
-  #ping(): void {
+  #send(): void {
     if (this.session.destroyed) return;
-    const round = this.#set(this.options.timeoutMs, () => {
-      // This process itself may have been stopped. An answer that has arrived meanwhile is read before setImmediate runs.
-      setImmediate(() => {
-        if (round !== this.#round) return;
-        this.#stop();
-        this.onDead();
-      });
-    });
+    const ping = ++this.#ping;
     this.session.ping((error) => {
-      if (!error && round === this.#round) this.#wait();
+      if (!error && ping === this.#ping) this.#wait();
     });
+    // In two halves: when this process itself has been stopped, it comes to the end of the first late, and an answer that has come
+    // meanwhile has all of the second to be read.
+    const half = this.options.timeoutMs / 2;
+    this.#after(half, () => this.#after(half, () => this.onDead()));
   }
 
-  /** Starts a new round, and calls `then` when it has taken `ms`. */
-  #set(ms: number, then: () => void): number {
-    this.#clear();
-    this.#timer = setTimeout(then, ms).unref();
-    return this.#round;
-  }
-
-  #clear(): void {
-    this.#round++;
+  #after(ms: number, then: () => void): void {
     clearTimeout(this.#timer);
-  }
-
-  #stop(): void {
-    this.#over = true;
-    this.#clear();
+    this.#timer = setTimeout(then, ms).unref();
   }
 }

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import type { Duplex } from "node:stream";
 import type * as grpc from "@grpc/grpc-js";
 import { ZoneError } from "@zone/proto";
@@ -62,6 +63,7 @@ export function serveLinks(
 ): ServedLinks {
   const sessions = sessionServer(server);
   const abort = new AbortController();
+  setMaxListeners(0, abort.signal); // one for each session
   const { onEvent = () => {} } = options;
   const keepalive = keepaliveOptions(options.keepaliveMs);
   const openPort = options.openPort ?? (async (name, signal) => openVirtioPort(findVirtioPort(name, options), signal));

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as grpc from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { FrameScanner } from "./frame-scanner.js";
 import { encodeFrame } from "./frames.js";
 import { kernelNonce } from "./handshake.js";
 import { MAGIC } from "./magic.js";
@@ -12,9 +13,13 @@ import { type ServedLinks, type ServeEvent, serveLinks } from "./serve.js";
 import { openSession, probeAgent, type Session } from "./session.js";
 import { echoClient, echoServer } from "./testing/echo-service.js";
 import { EmulatedPort } from "./testing/emulated-port.js";
+import { type Faults, FaultyDuplex } from "./testing/faulty-duplex.js";
+import { listenUnix } from "./transports/unix.js";
 
 const { status } = grpc;
 const LONG = 60_000;
+/** The agent gives a silent bridge up after three times this: longer than this process may stand still. */
+const AGENT_KEEPALIVE_MS = 1500;
 const IDENTITY = { zoneId: "web-1", bootId: "boot", agentVersion: "0.1.0" };
 
 let folder: string;
@@ -42,19 +47,20 @@ async function unixAgent(zoneId = IDENTITY.zoneId, name = "agent"): Promise<Agen
   const events: ServeEvent[] = [];
   const served = serveLinks(server, [{ kind: "unix", path }], () => ({ ...IDENTITY, zoneId }), {
     onEvent: (event) => events.push(event),
+    keepaliveMs: AGENT_KEEPALIVE_MS,
   });
   await served.ready;
   cleanups.push(() => served.close());
   return { uri: `unix:${path}`, events, served, seen };
 }
 
-function serveOn(port: EmulatedPort, zoneId: string, keepaliveMs = 10_000) {
+function serveOn(port: EmulatedPort, zoneId: string) {
   const { server, seen } = echoServer();
   const events: ServeEvent[] = [];
   const served = serveLinks(server, [{ kind: "serial", port: "zone.link" }], () => ({ ...IDENTITY, zoneId }), {
     onEvent: (event) => events.push(event),
     openPort: async () => port.open(),
-    keepaliveMs,
+    keepaliveMs: AGENT_KEEPALIVE_MS,
   });
   cleanups.push(() => served.close());
   return { events, served, seen };
@@ -89,6 +95,23 @@ async function raw(uri: string): Promise<net.Socket> {
   cleanups.push(() => socket.destroy());
   socket.on("error", () => {});
   await new Promise((resolve) => socket.once("connect", resolve));
+  return socket;
+}
+
+/** A client that has shaken hands and begun HTTP/2, and now does nothing more by itself. */
+async function rawSession(uri: string): Promise<net.Socket> {
+  const socket = await raw(uri);
+  socket.write(hello({ min: 1, max: 1 }));
+  const scanner = new FrameScanner();
+  const nonce = await new Promise<Buffer>((resolve) => {
+    socket.on("data", (chunk) => {
+      scanner.push(chunk);
+      for (let frame = scanner.next(); frame; frame = scanner.next()) if (frame.type === "ack") resolve(frame.nonce);
+    });
+  });
+  socket.removeAllListeners("data").resume();
+  socket.write(encodeFrame({ type: "confirm", echo: nonce }));
+  socket.write(Buffer.concat([Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Buffer.of(0, 0, 0, 4, 0, 0, 0, 0, 0)]));
   return socket;
 }
 
@@ -153,6 +176,79 @@ describe.each([
     call.end();
     expect((await end).code).toBe(status.OK);
     await closing;
+  });
+
+  test("survives a cut at any byte: UNAVAILABLE, and the next session works", async () => {
+    const target = agent.uri.slice(agent.uri.indexOf(":") + 1);
+    const path = join(folder, "proxy");
+    let faults: { read?: Faults; write?: Faults } = {};
+    let passed = { read: 0, written: 0 };
+    const proxy = await listenUnix(path, (client) => {
+      const upstream = new FaultyDuplex(net.connect(target), faults);
+      client.on("error", () => upstream.destroy());
+      client.on("close", () => upstream.destroy());
+      upstream.on("error", () => client.destroy());
+      upstream.on("close", () => {
+        passed = upstream.passed;
+        client.destroy();
+      });
+      client.pipe(upstream).pipe(client);
+    });
+    cleanups.push(() => proxy.close());
+    const uri = agent.uri.replace(target, path);
+
+    async function outcome(): Promise<unknown> {
+      const session = await openSession(uri, { zoneId: "web-1", timeoutMs: LONG });
+      try {
+        await echoClient(session.client).unary("hello");
+        return "OK";
+      } finally {
+        await session.close().catch(() => {}); // through the cut: it may not see the agent wait
+      }
+    }
+    const codeOf = (error: { code: unknown }) => (error.code === status.UNAVAILABLE ? "UNAVAILABLE" : error.code);
+    expect(await outcome()).toBe("OK");
+    await until(() => passed.read > 0);
+    const whole = passed;
+    for (const [direction, bytes] of [
+      ["read", whole.read],
+      ["write", whole.written],
+    ] as const) {
+      for (let cutAfter = 0; cutAfter < bytes; cutAfter += 5) {
+        faults = { [direction]: { cutAfter } };
+        expect(["OK", "UNAVAILABLE"]).toContain(await outcome().catch(codeOf));
+        faults = {};
+        expect(await outcome().catch(codeOf)).toBe("OK");
+      }
+    }
+  }, 300_000);
+
+  test("works over fragments of every size", async () => {
+    const target = agent.uri.slice(agent.uri.indexOf(":") + 1);
+    const path = join(folder, "proxy");
+    let fragment = 1;
+    const proxy = await listenUnix(path, (client) => {
+      const faults = { fragment, delayed: true };
+      const upstream = new FaultyDuplex(net.connect(target), { read: faults, write: faults });
+      client.on("error", () => {});
+      client.on("close", () => upstream.destroy());
+      client.pipe(upstream).pipe(client);
+    });
+    cleanups.push(() => proxy.close());
+    for (fragment of [1, 2, 3, 5, 15, 16, 17, 22, 23, 24, 100, 111, 112, 500]) {
+      const session = await openSession(agent.uri.replace(target, path), { zoneId: "web-1", timeoutMs: LONG });
+      expect(
+        (await echoClient(session.client).unary(Buffer.alloc(1000, fragment))).equals(Buffer.alloc(1000, fragment)),
+      ).toBe(true);
+      await session.close();
+    }
+  });
+
+  test("the agent gives a bridge up that does not answer its keepalive", async () => {
+    const silent = await rawSession(agent.uri);
+    await until(() => agent.events.some(({ kind }) => kind === "session-opened"));
+    silent.pause();
+    await until(() => agent.events.some(({ kind }) => kind === "session-closed"));
   });
 
   test("the agent of another zone is refused", async () => {
@@ -237,20 +333,7 @@ describe("a one-stream link", () => {
   });
 
   test("a frame that the old bridge did not finish does not swallow the new one's hello, nor become data", async () => {
-    const dead = await raw(agent.uri);
-    const nonce = kernelNonce();
-    dead.write(encodeFrame({ type: "hello", min: 1, max: 1, purpose: "session", nonce, zoneId: "" }));
-    const ack = await new Promise<Buffer>((resolve) => {
-      let got = Buffer.alloc(0);
-      dead.on("data", (chunk) => {
-        got = Buffer.concat([got, chunk]);
-        const at = got.indexOf(Buffer.concat([MAGIC, Buffer.of(2)]));
-        if (at >= 0 && got.length >= at + 100) resolve(got.subarray(at));
-      });
-    });
-    dead.write(
-      encodeFrame({ type: "confirm", echo: Buffer.from(ack.subarray(16 + 3 + 2 + 32, 16 + 3 + 2 + 32 + 32)) }),
-    );
+    const dead = await rawSession(agent.uri);
     // A request's head, and a DATA frame that claims 16,000 bytes of which few come.
     const data = Buffer.concat([
       Buffer.of(0, 0x3e, 0x80, 0, 0, 0, 0, 0, 1),
