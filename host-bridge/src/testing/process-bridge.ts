@@ -13,7 +13,7 @@ const bridge = await startBridge({
   stateDir: join(directory, "state"),
   socketPath: join(directory, "bridge.sock"),
   uid: process.getuid?.() ?? 0,
-  members: { uids: [65534], gids: [] },
+  members: { uids: [], gids: [65534] },
   log: pino({ level: process.env.ZONE_LOG_LEVEL ?? "info" }, pino.destination(2)),
   driver: new ProcessDriver({
     directory: join(directory, "domains"),

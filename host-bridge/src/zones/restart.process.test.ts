@@ -1,4 +1,7 @@
 import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { bridge, ZoneError, type zone } from "@zone/proto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { inZone, lastOf, TestBridge } from "../testing/test-bridge.js";
@@ -25,13 +28,18 @@ async function outputOf(id: string): Promise<string> {
 
 describe.each(["SIGKILL", "SIGTERM"] as const)("after %s, a new bridge", (signal) => {
   it("finds running zones, their output and their exit", async () => {
-    const id = await host.run("i=0; while [ $i -lt 40 ]; do echo line $i; i=$((i+1)); sleep 0.05; done; exit 9");
-    await once(host.zones.logs({ zone: id, follow: true }), "data");
+    const go = join(host.directory, "go");
+    const lines = (from: number, to: number) => `i=${from}; while [ $i -lt ${to} ]; do echo line $i; i=$((i+1)); done`;
+    const id = await host.run(`${lines(0, 20)}; until [ -e ${go} ]; do sleep 0.05; done; ${lines(20, 40)}; exit 9`);
+    const following = host.zones.logs({ zone: id, follow: true });
+    following.on("error", () => {}); // the bridge ends
+    await once(following, "data");
     await host.end(signal);
     await host.launch();
     expect((await host.zones.get({ zone: id })).zone).toMatchObject({ state: ZoneState.ZONE_STATE_RUNNING });
     const listed = await host.process.list({}, inZone(id));
     expect(listed.processes?.map((process) => process.id)).toEqual(["main"]);
+    await writeFile(go, "");
     expect((await host.zones.wait({ zone: id })).zone).toMatchObject({
       endCause: EndCause.END_CAUSE_EXITED,
       exitCode: 9,
@@ -40,9 +48,10 @@ describe.each(["SIGKILL", "SIGTERM"] as const)("after %s, a new bridge", (signal
   });
 
   it("learns of an exit that it has missed", async () => {
-    const id = await host.run("sleep 0.3; echo late; exit 6");
+    const id = await host.run("sleep 1; echo late; exit 6");
+    const { process: main } = await host.process.get({ id: "main" }, inZone(id));
     await host.end(signal);
-    await new Promise((resolve) => setTimeout(resolve, 600));
+    await expect.poll(() => existsSync(`/proc/${main?.pid}`), { timeout: 30_000 }).toBe(false);
     await host.launch();
     expect((await host.zones.wait({ zone: id })).zone).toMatchObject({ exitCode: 6 });
     expect(await outputOf(id)).toBe("late\n");
@@ -94,7 +103,6 @@ describe("a killed agent", () => {
 
 /** The pid of the agent: PID 1's first child. */
 async function agentOf(init: number): Promise<number> {
-  const { readFile } = await import("node:fs/promises");
   const children = await readFile(`/proc/${init}/task/${init}/children`, "utf8");
   const pid = Number(children.trim().split(" ")[0]);
   if (!pid) throw ZoneError.from(new Error(`PID 1 (${init}) has no child`));
