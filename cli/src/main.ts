@@ -37,22 +37,40 @@ async function complete(program: Command, words: string[]): Promise<void> {
   await write(process.stdout, found === undefined ? ":files\n" : found.map((name) => `${name}\n`).join(""));
 }
 
-/** Commander's "error: unknown option '--x'\n(Did you mean --y?)" as our one line. */
-function usageError(error: CommanderError, command: string): UsageError {
-  const message = error.message.replace(/^error: /, "").replaceAll("\n", " ");
-  return new UsageError(`${message}; see \`${command} --help\``);
+/** What the user typed to get to `command`: "zonectl image ls". */
+function fullName(command: Command): string {
+  return command.parent ? `${fullName(command.parent)} ${command.name()}` : command.name();
 }
 
-/** The command that an argument vector names, as the user would type it. */
-function commandName(program: Command, argv: readonly string[]): string {
-  const found = program.commands.find((command) => argv.includes(command.name()) && !command.name().startsWith("_"));
-  return found ? `zonectl ${found.name()}` : "zonectl";
+/** Makes commander collect its help in `write`, and throw a UsageError of one line instead of printing its own errors. */
+function tame(command: Command, write: (text: string) => void): void {
+  command.configureOutput({ writeOut: write, writeErr: () => {} });
+  command.exitOverride((error) => {
+    if (error.exitCode === 0) throw error;
+    if (error.code === "commander.help") {
+      command.outputHelp(); // a group of commands alone, such as `zonectl image`
+      throw error;
+    }
+    // "error: unknown option '--x'\n(Did you mean --y?)"
+    const message = error.message
+      .replace(/^error: /, "")
+      .replaceAll("\n", " ")
+      .replace(/\.$/, "");
+    throw new UsageError(`${message}; see \`${fullName(command)} --help\``);
+  });
+  for (const child of command.commands) tame(child, write);
 }
 
-async function main(argv: readonly string[]): Promise<number> {
+/** Runs the command of an argument vector. `used` is told the settings before anything can fail because of them. */
+async function main(argv: readonly string[], used: (context: Context) => void): Promise<number> {
   let exitCode = 0;
+  let help = "";
   const program = buildProgram({
-    context: contextOf,
+    context: (options) => {
+      const context = contextOf(options);
+      used(context);
+      return context;
+    },
     rawArguments: new RawArguments(readProc("cmdline"), argv),
     ownEnvironment: () => parseEnviron(readProc("environ")),
     finished: (code) => {
@@ -60,21 +78,14 @@ async function main(argv: readonly string[]): Promise<number> {
     },
     complete,
   });
-  let help = "";
-  const quietly = (command: Command) => {
-    command.exitOverride().configureOutput({ writeOut: (text) => (help += text), writeErr: () => {} });
-    command.commands.forEach(quietly);
-  };
-  quietly(program);
+  tame(program, (text) => {
+    help += text;
+  });
   try {
-    if (argv.length === 0) help = program.helpInformation();
+    if (argv.length === 0) program.outputHelp();
     else await program.parseAsync(argv, { from: "user" });
   } catch (thrown) {
-    if (!(thrown instanceof CommanderError)) throw thrown;
-    // Help was asked for ("commander.help" too is when `zonectl image` is all there is).
-    if (thrown.code === "commander.help")
-      help = program.commands.find((c) => argv.includes(c.name()))?.helpInformation() ?? "";
-    else if (thrown.exitCode !== 0) throw usageError(thrown, commandName(program, argv));
+    if (!(thrown instanceof CommanderError)) throw thrown; // help or the version was asked for
   }
   if (help) await write(process.stdout, help);
   return exitCode;
@@ -84,14 +95,18 @@ async function main(argv: readonly string[]): Promise<number> {
 process.stdout.on("error", () => {});
 process.stderr.on("error", () => {});
 
-const argv = process.argv.slice(2);
+let settings = contextOf({ color: false, debug: false });
 let code: number;
 try {
-  code = await main(argv);
+  code = await main(process.argv.slice(2), (context) => {
+    settings = context;
+  });
 } catch (thrown) {
-  const { exitCode, line, details } = report(thrown, bridgeAddress(undefined, process.env).path);
-  const isDebug = argv.includes("--debug");
-  const lines = [...(line === undefined ? [] : [line]), ...(isDebug ? details.map((detail) => `  ${detail}`) : [])];
+  const { exitCode, line, details } = report(thrown, settings.bridge.path);
+  const lines = [
+    ...(line === undefined ? [] : [line]),
+    ...(settings.debug ? details.map((detail) => `  ${detail}`) : []),
+  ];
   if (lines.length > 0) await write(process.stderr, `${lines.join("\n")}\n`).catch(() => {}); // nobody reads stderr
   code = exitCode;
 }

@@ -47,6 +47,13 @@ export function buildProgram(edges: ProgramEdges): Command {
   addRun(add, program, edges);
   addExec(add, program, edges);
 
+  add(program, "attach", "Come back to a zone's main process", "zonectl attach web", async (context, command) =>
+    (await import("./commands/attach.js")).attach(context, first(command), command.opts()),
+  )
+    .addArgument(zone())
+    .option("--no-stdin", "watch only")
+    .option("--detach-keys <keys>", "such as ctrl-a,d (default: ctrl-p,ctrl-q)");
+
   const ls = add(program, "ls", "List zones", "zonectl ls -a", async (context, command) =>
     (await import("./commands/list.js")).ls(context, command.opts()),
   );

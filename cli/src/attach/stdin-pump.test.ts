@@ -67,6 +67,17 @@ describe("StdinPump", () => {
     expect(second.ended).toBe(11);
   });
 
+  it("begins where another client left off", async () => {
+    const source = new PassThrough();
+    const receiver = new Receiver();
+    receiver.bytes = Buffer.from("theirs ");
+    new StdinPump(source).connect(receiver, 7);
+    source.end("ours");
+    await receiver.until(() => receiver.ended !== undefined);
+    expect(receiver.bytes.toString()).toBe("theirs ours");
+    expect(receiver.ended).toBe(11);
+  });
+
   it("stops when the process has closed its end", async () => {
     const source = new PassThrough();
     const receiver = new Receiver();

@@ -49,6 +49,8 @@ export class StdinPump {
   connect(link: StdinLink, accepted: number): void {
     if (this.state === "stopped") return;
     this.drop(accepted);
+    // Someone else fed the process before us.
+    if (accepted > this.read) this.acked = this.read = accepted;
     this.link = link;
     let offset = this.acked;
     for (const chunk of this.kept) {

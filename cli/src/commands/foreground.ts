@@ -1,3 +1,4 @@
+import { ZoneError } from "@zone/proto";
 import { AttachSession, type Outcome } from "../attach/attach-session.js";
 import { parseDetachKeys } from "../attach/detach-keys.js";
 import { OutputSink } from "../attach/output.js";
@@ -5,9 +6,11 @@ import type { Signals } from "../attach/signals.js";
 import { StdinPump } from "../attach/stdin-pump.js";
 import { enterRawMode, type Size, terminalOf, watchSize, windowSize } from "../attach/terminal.js";
 import type { Bridge } from "../bridge/connect.js";
+import { forEachMessage } from "../bridge/streams.js";
 import type { Context } from "../context.js";
 import { CommandFailure, EXIT, QuietExit } from "../errors.js";
 import { type agent, api } from "../messages.js";
+import { int64 } from "../numbers.js";
 import { UsageError } from "../parse/usage-error.js";
 
 /** How a command wants its stdio: docker's -i, -t and --detach-keys. */
@@ -83,10 +86,38 @@ export async function attachForeground(foreground: Foreground): Promise<Outcome>
   signals.route((number) => session.signal(number));
   const leaveRawMode = isRaw ? enterRawMode(stdin) : () => {};
   try {
-    return await session.run();
+    const outcome = await session.run();
+    const isKept = outcome.kind === "zone-ended" && outcome.zone !== undefined && foreground.process.id === "main";
+    if (isKept) await finishFromLogs(client, zone, sinks, warn);
+    return outcome;
   } finally {
     leaveRawMode();
     unwatch();
+  }
+}
+
+/**
+ * The zone's main process ended while the link was down, so the bridge's log has what was not read. The sinks know what has
+ * been written, by offset.
+ */
+async function finishFromLogs(
+  client: Bridge,
+  zone: string,
+  sinks: { readonly stdout: OutputSink; readonly stderr: OutputSink },
+  warn: (message: string) => void,
+): Promise<void> {
+  const offsets = { stdout: 0, stderr: 0 };
+  try {
+    await forEachMessage(client.zones.logs({ zone }), async ({ stream, gapBytes, data }) => {
+      if (stream !== "stdout" && stream !== "stderr") return;
+      const offset = offsets[stream] + int64(gapBytes);
+      offsets[stream] = offset + data.length;
+      const { gap } = sinks[stream].take(offset, data);
+      if (gap > 0) warn(`${gap} bytes of ${stream} are lost`);
+      await sinks[stream].drained();
+    });
+  } catch (thrown) {
+    warn(`the end of the output may be missing, as the link was lost: ${ZoneError.from(thrown).message}`);
   }
 }
 

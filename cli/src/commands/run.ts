@@ -43,16 +43,17 @@ export async function run(
 ): Promise<number> {
   if (!options.detach) checkStdio(context, options);
   const spec = zoneSpec(context, image, command, options, own);
-  const interrupted = new AbortController();
-  let signal = 0;
   const signals = new Signals(
-    (number) => {
-      signal ||= number;
-      interrupted.abort();
-    },
+    (number) => process.exit(128 + number), // nothing has been made yet
     (number) => forcedExit(context, number),
   );
   const client = await openBridge(context);
+  const interrupted = new AbortController();
+  let signal = 0;
+  signals.route((number) => {
+    signal ||= number;
+    interrupted.abort();
+  });
   let zone: api.Zone.$Properties | undefined;
   try {
     const progress = progressOn(context.stderr);

@@ -153,4 +153,36 @@ describe("on a terminal", { timeout: 60_000 }, () => {
     expect((await terminal.exit).code).toBe(0);
     expect(terminal.text).toContain("22 77");
   });
+
+  it("comes back with attach, which can detach again", async () => {
+    const attached = async () => {
+      const calls = cli.bridge.calls.length;
+      const terminal = cli.terminal(["attach", "back"]);
+      await eventually(() => cli.bridge.calls.slice(calls).includes("attach"));
+      return terminal;
+    };
+    const first = cli.terminal([
+      "run",
+      "--name",
+      "back",
+      "-it",
+      "busybox",
+      "sh",
+      "-c",
+      "stty -echo; echo ready; while read x; do echo got $x; done; exit 3",
+    ]);
+    await first.until("ready");
+    first.write("\x10\x11");
+    expect((await first.exit).code).toBe(0);
+    const second = await attached();
+    second.write("one\r");
+    await second.until("got one");
+    second.write("\x10\x11");
+    expect((await second.exit).code).toBe(0);
+    const third = await attached();
+    third.write("\x04");
+    expect((await third.exit).code).toBe(3);
+    expect(third.text).not.toContain("got one");
+    expect(await cli.run(["attach", "back"])).toMatchObject({ code: 125 });
+  });
 });

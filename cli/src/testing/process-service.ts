@@ -32,6 +32,9 @@ export function processHandlers(bridge: TestBridge): Handlers<typeof ProcessServ
     }),
     attach: (call) => {
       bridge.calls.push("attach");
+      bridge.attachments.add(call);
+      const forget = () => void bridge.attachments.delete(call);
+      call.on("cancelled", forget).on("close", forget).on("finish", forget);
       call.once("data", (message: agent.AttachRequest) => {
         try {
           const open = message.open ?? {};

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import * as grpc from "@grpc/grpc-js";
 import { type Handlers, HostService, ImagesService, ProcessService, toTimestamp, ZonesService } from "@zone/proto";
 import { api } from "../messages.js";
-import { HostProcess } from "./host-process.js";
+import { HostProcess, type KeptOutput } from "./host-process.js";
 import { processHandlers } from "./process-service.js";
 import { failure, streaming, unary } from "./rpc.js";
 
@@ -39,6 +39,10 @@ export class TestBridge {
   readonly zones = new Map<string, TestZone>();
   readonly gates: Gates = {};
   readonly calls: string[] = [];
+  /** The Attach calls that are open. */
+  readonly attachments = new Set<{ emit(event: "error", error: unknown): unknown }>();
+  /** The kept output of zones whose processes are gone. */
+  readonly logs = new Map<string, KeptOutput[]>();
   /** The next Attach makes its process, and the connection breaks before the answer. */
   dropBeforeOpened = false;
   readonly images: api.Image.$Properties[] = [IMAGE];
@@ -66,6 +70,12 @@ export class TestBridge {
   drop(): void {
     this.server?.forceShutdown();
     this.server = undefined;
+  }
+
+  /** Ends the Attach calls as the bridge does when a zone's link breaks. */
+  breakAttachments(): void {
+    const error = failure("UNAVAILABLE", "ZONE_UNREACHABLE", "the link is down");
+    for (const call of this.attachments) call.emit("error", error.toStatus());
   }
 
   async close(): Promise<void> {
@@ -165,7 +175,7 @@ export class TestBridge {
           const time = toTimestamp(Date.UTC(2024, 0, 2, 3, 4, 5, 678));
           if (call.request.system) call.write({ stream: "console", time, data: Buffer.from("Linux version\n") });
           else
-            for (const { name, bytes } of zone.processes.get("main")?.outputs ?? [])
+            for (const { name, bytes } of this.logs.get(zone.message.id) ?? zone.processes.get("main")?.outputs ?? [])
               call.write({ stream: name, time, data: bytes });
         },
       ),
