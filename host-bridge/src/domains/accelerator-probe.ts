@@ -5,6 +5,7 @@ import {
   type AcceleratorChoice,
   chooseAccelerator,
   type KnownOptions,
+  KVM_DEVICE,
   knownAccelerator,
   type WantedAccelerator,
 } from "./accelerator.js";
@@ -56,7 +57,7 @@ export class AcceleratorProbe {
   #knownOptions(image: ZoneImage, qemuVersion: string): KnownOptions {
     const { wanted, cachePath } = this.#options;
     const cacheKey = [release(), cpus()[0]?.model, qemuVersion, image.version].join(" / ");
-    return { wanted, kvmDevice: "/dev/kvm", cachePath, cacheKey };
+    return { wanted, kvmDevice: KVM_DEVICE, cachePath, cacheKey };
   }
 
   /** Settles when a guest on KVM has opened its link: kernel, PID 1 and agent have run. */

@@ -1,8 +1,10 @@
 import { constants } from "node:fs";
-import { access, mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { access, mkdir, readFile, rename, stat, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { errorMessage } from "../errors.js";
 import type { Accelerator } from "./qemu-args.js";
+
+export const KVM_DEVICE = "/dev/kvm";
 
 /** What the user wants: "auto" is KVM where it works. */
 export type WantedAccelerator = "auto" | Accelerator;
@@ -15,7 +17,7 @@ export interface AcceleratorChoice {
 
 export interface KnownOptions {
   wanted: WantedAccelerator;
-  /** Usually /dev/kvm. */
+  /** KVM_DEVICE. */
   kvmDevice: string;
   /** Where the answer of a probe is kept. */
   cachePath: string;
@@ -28,10 +30,22 @@ export async function knownAccelerator(options: KnownOptions): Promise<Accelerat
   if (options.wanted !== "auto") return { accelerator: options.wanted, why: "chosen by configuration" };
   try {
     await access(options.kvmDevice, constants.R_OK | constants.W_OK);
+    await kvmGroup(options.kvmDevice);
   } catch (error) {
     return { accelerator: "tcg", why: `KVM is not available: ${errorMessage(error)}` };
   }
   return recall(options);
+}
+
+/**
+ * The group that lets a VMM with a user of its own use KVM, usually "kvm"; undefined when everyone may. Throws when only root
+ * may, or root's group: no VMM gets that.
+ */
+export async function kvmGroup(kvmDevice: string): Promise<number | undefined> {
+  const { mode, gid } = await stat(kvmDevice);
+  if ((mode & 0o006) === 0o006) return undefined;
+  if ((mode & 0o060) === 0o060 && gid !== 0) return gid;
+  throw new Error(`only root may use ${kvmDevice}; give it a group, as udev does: chown root:kvm, chmod 660`);
 }
 
 /**

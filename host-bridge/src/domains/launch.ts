@@ -1,6 +1,7 @@
-import { chown, mkdir, open, rm, stat } from "node:fs/promises";
+import { chown, mkdir, open, rm } from "node:fs/promises";
 import { ZoneError } from "@zone/proto";
 import { bridgeError, errorMessage } from "../errors.js";
+import { KVM_DEVICE, kvmGroup } from "./accelerator.js";
 import { lastLines } from "./console-log.js";
 import { EndWitness } from "./domain-end.js";
 import type { Identities } from "./identities.js";
@@ -88,11 +89,12 @@ async function spawnIn(
   }
 }
 
-/** A VMM's user. With KVM its group is that of /dev/kvm: the only thing that this group may own. */
+/** A VMM's user. With KVM its group is that of /dev/kvm, the only thing that this group may own. */
 async function vmmIdentity(host: LaunchHost, accelerator: Accelerator): Promise<Identity | undefined> {
-  if (!host.identities || accelerator !== "kvm") return host.identities?.take();
-  const { gid } = await stat("/dev/kvm");
-  return { ...(await host.identities.take()), gid };
+  if (!host.identities) return undefined;
+  const group = accelerator === "kvm" ? await kvmGroup(KVM_DEVICE) : undefined;
+  const { uid, gid } = await host.identities.take();
+  return { uid, gid: group ?? gid };
 }
 
 async function connectDomain(

@@ -7,6 +7,9 @@ export type Accelerator = "kvm" | "tcg";
  */
 const PLACEHOLDER_BYTES = 2 ** 40;
 
+/** Translated code that QEMU keeps: what a zone under emulation may cost the host beyond its memory. QEMU's own default is 1 GiB. */
+const TRANSLATED_MIB = 128;
+
 /** Disks named "w0" up to here exist in every domain; further ones are hot-plugged into clones. */
 export const PLACEHOLDERS = 1;
 
@@ -64,7 +67,7 @@ export function qemuArgs(config: QemuConfig): string[] {
     // No new program, no gained privilege, no other scheduling: what a broken-out guest could want first.
     ...["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"],
     ...["-machine", "pc,usb=off,vmport=off,smbus=off,hpet=off,i8042=off,graphics=off,memory-backend=ram"],
-    ...["-accel", accelerator === "kvm" ? "kvm" : "tcg,thread=multi"],
+    ...["-accel", accelerator === "kvm" ? "kvm" : `tcg,thread=multi,tb-size=${TRANSLATED_MIB}`],
     ...["-cpu", cpuModel(accelerator)],
     ...["-smp", String(config.vcpus)],
     ...["-m", `size=${mebibytes(config.memoryBytes)}M`],

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { mkdir, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, readlink, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { MNT_DETACH, mount, unmount } from "@zone/native";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -81,6 +81,17 @@ describe.skipIf(zoneImageDirectory() === undefined)("templates", () => {
       BOOTING,
       "saving it",
     ]);
+  });
+
+  it("cannot be changed by a VMM that runs from them", async () => {
+    const { record } = await scratch.create(scratch.driver());
+    const descriptors = await readdir(`/proc/${record.pid}/fd`);
+    const targets = await Promise.all(descriptors.map((fd) => readlink(`/proc/${record.pid}/fd/${fd}`)));
+    const memory = descriptors[targets.findIndex((target) => target.includes("memfd:zone-template-memory"))];
+    const file = await open(`/proc/${record.pid}/fd/${memory}`, "r+");
+    await expect(file.write("poison", 0)).rejects.toMatchObject({ code: "EPERM" });
+    await expect(file.truncate(0)).rejects.toMatchObject({ code: "EPERM" });
+    await file.close();
   });
 
   it("of another image are removed", async () => {
