@@ -1,5 +1,6 @@
-import { type ClientHttp2Stream, constants, type IncomingHttpHeaders, type OutgoingHttpHeaders } from "node:http2";
+import { type ClientHttp2Stream, constants, type IncomingHttpHeaders } from "node:http2";
 import * as grpc from "@grpc/grpc-js";
+import { type CallRequest, type Followed, followParent, requestHeaders } from "./call-request.js";
 import type { DuplexChannel } from "./duplex-channel.js";
 import { messageOf } from "./errors.js";
 import { statusFromHttp, statusFromReset, statusFromTrailers, statusOf } from "./grpc-status.js";
@@ -7,16 +8,6 @@ import { MessageDecoder, MessageError, messagePrefix } from "./message-framing.j
 
 const { status } = grpc;
 type Call = grpc.experimental.CallStream;
-type CreateCall = Parameters<grpc.ChannelInterface["createCall"]>;
-
-/** What createCall was given. */
-export interface CallRequest {
-  readonly method: string;
-  readonly deadline: grpc.Deadline;
-  readonly host: string;
-  readonly parent: CreateCall[3];
-  readonly flags: CreateCall[4];
-}
 
 /** Up to here a message is copied behind its prefix, which is cheaper than a second write. */
 const COPY_MAX_BYTES = 16 * 1024;
@@ -34,7 +25,7 @@ export class DuplexCall implements Call {
   readonly #channel: DuplexChannel;
   readonly #request: CallRequest;
   readonly #number = ++calls;
-  readonly #deadline: number;
+  readonly #followed: Followed;
   readonly #decoder: MessageDecoder;
   #phase: "created" | "open" | "done" = "created";
   #listener: Parameters<Call["start"]>[1] | undefined;
@@ -56,7 +47,9 @@ export class DuplexCall implements Call {
     this.#channel = channel;
     this.#request = request;
     this.#decoder = new MessageDecoder(channel.maxReceiveBytes);
-    this.#deadline = this.#followParent(Number(request.deadline));
+    this.#followed = followParent(request, () =>
+      this.cancelWithStatus(status.CANCELLED, "the call that this one was made for was cancelled"),
+    );
   }
 
   getPeer(): string {
@@ -97,14 +90,15 @@ export class DuplexCall implements Call {
     if (this.#credentials) {
       return statusOf(status.UNAUTHENTICATED, "call credentials need a secure channel, which a link is not");
     }
-    if (this.#deadline <= Date.now()) return deadlineExceeded();
+    if (this.#remainingMs() <= 0) return deadlineExceeded();
     const { http2 } = this.#channel;
     return http2.closed || http2.destroyed ? this.#lost() : undefined;
   }
 
   #open(metadata: grpc.Metadata): { stream: ClientHttp2Stream } | grpc.StatusObject {
     try {
-      return { stream: this.#channel.http2.request(this.#headers(metadata)) };
+      const headers = requestHeaders(this.#request, metadata, this.#remainingMs());
+      return { stream: this.#channel.http2.request(headers) };
     } catch (error) {
       if (isGoaway(error)) return this.#lost();
       return statusOf(status.INTERNAL, `the call cannot be sent: ${messageOf(error)}`);
@@ -139,36 +133,6 @@ export class DuplexCall implements Call {
 
   cancelWithStatus(code: grpc.status, details: string): void {
     this.#finish(statusOf(code, details));
-  }
-
-  /** A call made while serving another ends with it, as far as `grpc.propagate` says. Gives the deadline, in ms since the epoch. */
-  #followParent(deadline: number): number {
-    const { parent, flags } = this.#request;
-    if (!parent) return deadline;
-    const wanted = flags ?? grpc.propagate.DEFAULTS;
-    if (wanted & grpc.propagate.CANCELLATION) {
-      const cancel = () => this.cancelWithStatus(status.CANCELLED, "the call that this one was made for was cancelled");
-      if (parent.cancelled) cancel();
-      else parent.once("cancelled", cancel);
-    }
-    return wanted & grpc.propagate.DEADLINE ? Math.min(deadline, Number(parent.getDeadline())) : deadline;
-  }
-
-  #headers(metadata: grpc.Metadata): OutgoingHttpHeaders {
-    return {
-      ...(metadata.toHttp2Headers() as OutgoingHttpHeaders),
-      ":method": "POST",
-      ":path": this.#request.method,
-      ":scheme": "http",
-      ":authority": this.#request.host,
-      "content-type": "application/grpc",
-      te: "trailers",
-      "grpc-accept-encoding": "identity",
-      "user-agent": "zone-link",
-      ...(this.#deadline === Number.POSITIVE_INFINITY
-        ? {}
-        : { "grpc-timeout": timeoutHeader(this.#deadline - Date.now()) }),
-    };
   }
 
   #listen(stream: ClientHttp2Stream): void {
@@ -258,6 +222,7 @@ export class DuplexCall implements Call {
     if (this.#phase === "done") return;
     this.#phase = "done";
     clearTimeout(this.#timer);
+    this.#followed?.release(); // not yet there when the parent was cancelled before
     if (this.#stream) this.#leave(this.#stream, end.code);
     if (this.#listener) this.#tell(end);
     else this.#early = end;
@@ -282,11 +247,16 @@ export class DuplexCall implements Call {
     return statusOf(status.UNAVAILABLE, this.#channel.lossReason().message);
   }
 
+  #remainingMs(): number {
+    return this.#followed.deadline - Date.now();
+  }
+
   #watchDeadline(): void {
-    if (this.#deadline === Number.POSITIVE_INFINITY) return;
-    const ms = this.#deadline - Date.now();
+    const ms = this.#remainingMs();
     if (ms <= 0) this.#finish(deadlineExceeded());
-    else this.#timer = setTimeout(() => this.#watchDeadline(), Math.min(Math.ceil(ms), MAX_TIMEOUT_MS));
+    else if (ms < Number.POSITIVE_INFINITY) {
+      this.#timer = setTimeout(() => this.#watchDeadline(), Math.min(Math.ceil(ms), MAX_TIMEOUT_MS));
+    }
   }
 }
 
@@ -296,12 +266,4 @@ function deadlineExceeded(): grpc.StatusObject {
 
 function isGoaway(error: unknown): boolean {
   return error instanceof Error && "code" in error && error.code === "ERR_HTTP2_GOAWAY_SESSION";
-}
-
-/** At most eight digits and a unit. */
-function timeoutHeader(ms: number): string {
-  const whole = Math.max(1, Math.ceil(ms));
-  if (whole < 1e8) return `${whole}m`;
-  const seconds = Math.ceil(whole / 1000);
-  return seconds < 1e8 ? `${seconds}S` : `${Math.min(Math.ceil(seconds / 3600), 99_999_999)}H`;
 }
