@@ -6,6 +6,7 @@ import type { Logger } from "pino";
 import { ContainerTable, type ContainerTableOptions } from "./container/container-table.js";
 import { containerService } from "./container/service.js";
 import { agentError } from "./errors.js";
+import { IdleCollector } from "./memory.js";
 import { ProcessTable } from "./process/process-table.js";
 import { processService } from "./process/service.js";
 import { addRawServices, type Health, type RawServices } from "./raw-services.js";
@@ -41,6 +42,7 @@ export class Agent {
   readonly #events = new EventHub<ZoneEvent>(Date.now);
   readonly #processes: ProcessTable;
   readonly #containers: ContainerTable;
+  readonly #collector = new IdleCollector();
   readonly #healthWatchers = new Set<() => void>();
   /** What a Renew in this boot has given. */
   #renewed: Identity | undefined;
@@ -76,6 +78,7 @@ export class Agent {
           if (state.name === "failed") {
             log.info({ process: id, container: containerId, reason: state.failure.reason }, "process not started");
           } else if (state.name === "exited") {
+            this.#collector.processEnded();
             const { code, signal } = state.exit;
             log.info({ process: id, container: containerId, code, signal }, "process ended");
             this.#events.publish({ processEnded: { id, containerId, code, signal } });

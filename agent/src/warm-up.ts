@@ -1,6 +1,7 @@
 import * as grpc from "@grpc/grpc-js";
 import { clientOver, memoryDuplexPair } from "@zone/link";
 import { ContainerService, createClient, ProcessService, SystemService, ZoneError } from "@zone/proto";
+import { collectGarbage } from "./memory.js";
 
 const ID = "warm-up";
 const TIMEOUT_MS = 60_000;
@@ -39,7 +40,8 @@ export async function warmUp(server: grpc.Server, argv: readonly string[]): Prom
     client.close();
     server.forceShutdown();
   }
-  await collectGarbage();
+  // A clone shares the template's memory until it is written: what is free now is never copied.
+  collectGarbage();
 }
 
 /** The first steps of Container.Create, with a disk that does not exist. */
@@ -50,12 +52,4 @@ async function refuseContainer(client: grpc.Client): Promise<void> {
   } catch (error) {
     if (ZoneError.from(error).reason !== "DEVICE_NOT_FOUND") throw error;
   }
-}
-
-/** A clone shares the template's memory until it is written: what is free now is never copied. */
-async function collectGarbage(): Promise<void> {
-  const [v8, vm] = await Promise.all([import("node:v8"), import("node:vm")]);
-  v8.setFlagsFromString("--expose-gc");
-  const gc = vm.runInNewContext("gc") as () => void;
-  gc();
 }
