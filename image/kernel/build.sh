@@ -18,7 +18,7 @@ fail() {
 missing=()
 for need in gcc=gcc make=make bc=bc bison=bison flex=flex xz=xz-utils strip=binutils /usr/include/gelf.h=libelf-dev; do
   thing=${need%=*}
-  if [[ $thing == /* ]]; then [[ -e $thing ]] || missing+=("${need#*=}"); else command -v "$thing" >/dev/null || missing+=("${need#*=}"); fi
+  [[ -e $thing ]] || command -v "$thing" >/dev/null || missing+=("${need#*=}")
 done
 ((${#missing[@]} == 0)) || fail "packages are missing: apt-get install --no-install-recommends ${missing[*]}"
 
@@ -29,7 +29,11 @@ for package in linux-source-6.12 linux-source-6.1; do
   [[ -z $deb ]] || break
   if apt-cache show "$package" >/dev/null 2>&1; then
     say "fetching $package"
-    (cd "$cache/downloads" && apt-get --quiet --option APT::Sandbox::User=root download "$package" >&2)
+    # Elsewhere first: apt leaves a part behind when it is interrupted.
+    partial=$(mktemp -d "$cache/fetching.XXXXXX")
+    trap 'rm -rf -- "$partial"' EXIT
+    (cd "$partial" && apt-get --quiet --option APT::Sandbox::User=root download "$package" >&2)
+    mv -t "$cache/downloads" "$partial"/*.deb
     deb=$(find "$cache/downloads" -name "${package}_*.deb" | sort -V | tail -n 1)
     break
   fi
@@ -48,7 +52,7 @@ target=$cache/$hash
 if [[ ! -e $target ]]; then
   say "building $origin as $hash, in some minutes"
   work=$(mktemp -d "$cache/building.XXXXXX")
-  trap 'rm -rf -- "$work"' EXIT
+  trap 'rm -rf -- "$work" "${partial:-$work}"' EXIT
   dpkg-deb --fsys-tarfile "$deb" | tar -x -O --wildcards './usr/src/linux-source-*.tar.xz' >"$work/source.tar.xz"
   mkdir "$work/source"
   tar -x -C "$work/source" --strip-components=1 -f "$work/source.tar.xz"

@@ -20,10 +20,6 @@ export const BOOT_OPTIONS: readonly BootOption[] = [
     option: "no_timer_check",
     why: "that check fails, and panics, when a busy host stalls the zone at the wrong moment",
   },
-  {
-    option: "lsm=landlock",
-    why: "no AppArmor, TOMOYO and integrity hooks in system calls: a zone has no policies for them",
-  },
 ];
 
 /** BOOT_OPTIONS as the kernel reads them. */

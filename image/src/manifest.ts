@@ -24,9 +24,11 @@ export interface Manifest {
   /** The command line that the bridge starts from, and why each option is in it. */
   cmdline: string;
   cmdlineReasons: readonly BootOption[];
-  files: Record<ImageFile, { size: number; sha256: string }>;
-  /** Sum of the sizes of `files`: what a host stores. */
+  /** In bytes; `compressedSize` is the size with gzip for what is not compressed by itself. */
+  files: Record<ImageFile, { size: number; compressedSize: number; sha256: string }>;
+  /** Sums over `files`: what a host stores, and what is transferred to it. */
   totalSize: number;
+  totalCompressedSize: number;
   contents: { initramfs: FileRecord[]; root: FileRecord[] };
   /** Sum of the sizes in `contents`, which are not compressed. */
   contentSizes: { initramfs: number; root: number };
