@@ -2,6 +2,7 @@ import { once } from "node:events";
 import type * as grpc from "@grpc/grpc-js";
 import { ZoneError } from "@zone/proto";
 import type { Logger } from "pino";
+import { sendable } from "../errors.js";
 
 /** Sends a message of a stream; settles when the next one may follow. Rejects when the client has gone. */
 export type Send<Response> = (message: Response) => Promise<void>;
@@ -66,5 +67,5 @@ function statusOf(thrown: unknown, method: string, log: Logger): grpc.StatusObje
   const error = ZoneError.from(thrown);
   if (error.code === "INTERNAL") log.error({ err: thrown, method }, "a call failed in a way that it should not");
   else log.debug({ method, code: error.code, reason: error.reason, message: error.message }, "a call failed");
-  return error.toStatus();
+  return sendable(error.toStatus());
 }

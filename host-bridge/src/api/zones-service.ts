@@ -4,6 +4,7 @@ import { fromDuration, type Handlers, toTimestamp, type ZonesService, type zone 
 import type { Logger } from "pino";
 import type { ProgressFn } from "../domains/driver.js";
 import { type ReadRecord, readLog } from "../logs/log-reader.js";
+import { aborted } from "../zones/ending.js";
 import type { EventHub } from "../zones/event-hub.js";
 import { AGENT_LOG, CONSOLE_LOG, MAIN_LOG } from "../zones/running-zone.js";
 import { parseSignal } from "../zones/signals.js";
@@ -53,7 +54,7 @@ export function zonesService(
     list: unaryCall(log, async ({ all }) => ({ zones: zones.list(caller, all).map((each) => each.message()) })),
     wait: unaryCall(log, async ({ zone: wanted }, signal) => {
       const waited = find(wanted);
-      await waited.wait(signal);
+      await Promise.race([waited.ended, aborted(signal)]);
       return { zone: waited.message() };
     }),
     watch: streamCall(log, async (_, send: Send<ZoneEvent>, signal) => {
@@ -65,7 +66,7 @@ export function zonesService(
     }),
     logs: streamCall(log, async ({ zone: wanted, follow, tail, system }, send, signal) => {
       const read = find(wanted);
-      if (follow) await read.begun(signal);
+      if (follow) await Promise.race([read.begun, aborted(signal)]);
       if (system) await sendConsole(read, send);
       const live = system ? read.running?.agentLog : read.running?.mainLog;
       const path = join(read.directory, system ? AGENT_LOG : MAIN_LOG);

@@ -99,6 +99,10 @@ describe("forwarding", () => {
 
   it("passes unary calls, metadata and trailers on, both ways", async () => {
     let got: grpc.Metadata | undefined;
+    let onHead = () => {};
+    const headSeen = new Promise<void>((resolve) => {
+      onHead = resolve;
+    });
     const { client } = bridgeTo({
       get: (call, callback) => {
         got = call.metadata;
@@ -108,7 +112,7 @@ describe("forwarding", () => {
         call.sendMetadata(answer);
         const trailer = new grpc.Metadata();
         trailer.set("x-trailer", "tail");
-        callback(null, { process: { id: call.request.id } }, trailer);
+        headSeen.then(() => callback(null, { process: { id: call.request.id } }, trailer));
       },
     });
     const metadata = new grpc.Metadata();
@@ -132,6 +136,7 @@ describe("forwarding", () => {
       );
       call.on("metadata", (received) => {
         head = received;
+        onHead();
       });
       call.on("status", ({ metadata: tail }) => resolve({ id, ...(head && { head }), tail }));
     });

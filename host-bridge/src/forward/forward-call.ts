@@ -1,6 +1,7 @@
 import type { Duplex, Readable, Writable } from "node:stream";
 import { type Client, type ServerDuplexStream, type ServiceError, type StatusObject, status } from "@grpc/grpc-js";
 import { ZoneError } from "@zone/proto";
+import { sendable } from "../errors.js";
 import { isLinkError } from "../zones/zone-link.js";
 import { passedOn } from "./metadata.js";
 
@@ -50,7 +51,8 @@ export function forwardCall(call: RawCall, { client, onLinkLost }: Upstream): vo
 
 /** Ends a call with an error. */
 export function fail(call: RawCall, end: StatusObject): void {
-  call.emit("error", Object.assign(new Error(end.details), end));
+  const status = sendable(end);
+  call.emit("error", Object.assign(new Error(status.details), status));
 }
 
 /** Moves messages, no faster than they are taken. */

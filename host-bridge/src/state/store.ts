@@ -50,9 +50,13 @@ export class StateStore {
     return records;
   }
 
-  /** Writes a zone's record. Writes of one zone must not overlap: their order would be anyone's guess. */
-  put(record: ZoneRecord): Promise<void> {
-    return this.#db.put(ZONE_PREFIX + record.id, encodeRecord(record), { sync: true });
+  /** Writes a zone's record. DISK_FULL. Writes of one zone must not overlap: their order would be anyone's guess. */
+  async put(record: ZoneRecord): Promise<void> {
+    try {
+      await this.#db.put(ZONE_PREFIX + record.id, encodeRecord(record), { sync: true });
+    } catch (thrown) {
+      throw writeError(this.#db.location, thrown);
+    }
   }
 
   remove(id: string): Promise<void> {
@@ -63,6 +67,12 @@ export class StateStore {
   close(): Promise<void> {
     return this.#db.close();
   }
+}
+
+function writeError(directory: string, thrown: unknown): unknown {
+  if (!/no space left/i.test(errorMessage(thrown))) return thrown;
+  const message = `the disk of ${directory} is full: make room`;
+  return bridgeError("RESOURCE_EXHAUSTED", "DISK_FULL", message, undefined, thrown);
 }
 
 function openError(directory: string, thrown: unknown): Error {

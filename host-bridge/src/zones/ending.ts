@@ -3,7 +3,7 @@ import type { Logger } from "pino";
 import type { DomainEnd } from "../domains/driver.js";
 import { errorMessage } from "../errors.js";
 import { endMessage } from "./launch.js";
-import { type EndCause, exitCodeOf, type MainExit, NO_EXIT_CODE } from "./life.js";
+import { exitCodeOf, type MainExit, NO_EXIT_CODE, type ZoneEnd } from "./life.js";
 import { abandonedMain, clientsServed, type MainOutcome, mainOutcome } from "./main-process.js";
 import type { RunningZone } from "./running-zone.js";
 import { delay, isLinkError, persist } from "./zone-link.js";
@@ -14,13 +14,6 @@ const LOG_GRACE_MS = 10_000;
 const SHUTDOWN_GRACE_MS = 500;
 /** For the zone to power itself off, before its domain is destroyed. */
 const POWER_OFF_MS = 3000;
-
-/** How a zone ended. */
-export interface ZoneEnd {
-  cause: EndCause;
-  message: string;
-  exitCode: number;
-}
 
 export interface KeepOptions {
   /** The container that the main process is the first of; "" without one. */

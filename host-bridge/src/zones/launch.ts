@@ -5,7 +5,7 @@ import { ContainerService, createClient, ProcessService, SystemService, toTimest
 import type { Domain, DomainEnd, ProgressFn } from "../domains/driver.js";
 import { bridgeError } from "../errors.js";
 import type { ZoneRecord } from "../state/zone-record.js";
-import type { Timings } from "./life.js";
+import { NO_EXIT_CODE, type Timings, type ZoneEnd } from "./life.js";
 import { RunningZone } from "./running-zone.js";
 import { domainConfig, hostnameOf, mainContainer } from "./spec.js";
 import type { ZoneContext } from "./zone-context.js";
@@ -18,7 +18,6 @@ const STEP_TIMEOUT_MS = 60_000;
 const ENTROPY_BYTES = 64;
 
 export interface LaunchOptions {
-  diskPath: string;
   /** Leave the main process CREATED. */
   hold: boolean;
   progress: ProgressFn;
@@ -39,7 +38,11 @@ export async function launch(
 ): Promise<{ run: RunningZone; timings: Timings }> {
   const began = performance.now();
   const elapsed = () => performance.now() - began;
-  const config = domainConfig(record.id, record.spec, options.diskPath);
+  const image = await context.images.find(record.imageDigest);
+  if (!image) {
+    throw bridgeError("NOT_FOUND", "IMAGE_UNKNOWN", `the image of zone ${record.name} is gone: make the zone anew`);
+  }
+  const config = domainConfig(record.id, record.spec, image.diskPath);
   const domain = await context.driver.create(config, options.progress, options.signal);
   const log = context.log.child({ zone: record.id });
   let run: RunningZone | undefined;
@@ -52,7 +55,8 @@ export async function launch(
       const domainStarted = elapsed();
       const client = await agentClient(link.client(options.signal, BOOT_TIMEOUT_MS));
       const agentReady = elapsed();
-      await startMain(client, record, context, options);
+      const took = await startMain(client, record, context, options);
+      log.debug({ domainStarted, agentReady, ...took }, "zone started");
       return { domainStarted, agentReady, mainStarted: elapsed() };
     };
     return { run, timings: await whileAlive(domain, steps()) };
@@ -78,8 +82,14 @@ async function startMain(
   record: ZoneRecord,
   context: ZoneContext,
   options: LaunchOptions,
-): Promise<void> {
+): Promise<Record<string, number>> {
   const call = { timeoutMs: STEP_TIMEOUT_MS, signal: options.signal };
+  const took: Record<string, number> = {};
+  const timed = async (step: string, work: Promise<unknown>) => {
+    const began = performance.now();
+    await work;
+    took[step] = Math.round(performance.now() - began);
+  };
   const renewal = {
     time: toTimestamp(Date.now()),
     entropy: randomBytes(ENTROPY_BYTES),
@@ -87,12 +97,15 @@ async function startMain(
     hostname: hostnameOf(record.spec),
     instanceId: record.id,
   };
-  await createClient(SystemService, client).renew(renewal, call);
+  await timed("renewed", createClient(SystemService, client).renew(renewal, call));
   const contained = context.isolation === "container";
-  if (contained) await createClient(ContainerService, client).create(mainContainer(record.spec), call);
+  if (contained) {
+    await timed("container", createClient(ContainerService, client).create(mainContainer(record.spec), call));
+  }
   // Outside a VM the agent may not have all capabilities, which a process of the zone itself would get.
   const spec = contained ? record.main : { ...record.main, containerId: "", init: false, capabilities: {} };
-  await createClient(ProcessService, client).start({ spec, hold: options.hold }, call);
+  await timed("main", createClient(ProcessService, client).start({ spec, hold: options.hold }, call));
+  return took;
 }
 
 /** What `steps` settle with, unless the domain ends before. */
@@ -127,4 +140,10 @@ function cancelled(signal: AbortSignal): ZoneError {
     domain: "zone.bridge",
     message: "the start was cancelled",
   });
+}
+
+/** The end of a zone that could not be started, with what a shell would answer for its main process. */
+export function startFailure({ reason, message }: ZoneError): ZoneEnd {
+  const codes: Record<string, number> = { EXEC_NOT_FOUND: 127, CWD_NOT_FOUND: 127, EXEC_NOT_EXECUTABLE: 126 };
+  return { cause: "start-failed", message, exitCode: codes[reason] ?? NO_EXIT_CODE };
 }

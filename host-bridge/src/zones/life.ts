@@ -9,6 +9,15 @@ export interface MainExit {
 /** Why a zone ended; zone.bridge.v1.EndCause. */
 export type EndCause = "exited" | "stopped" | "panic" | "lost" | "start-failed";
 
+/** How a zone ended. */
+export interface ZoneEnd {
+  cause: EndCause;
+  /** For people; may be empty. */
+  message: string;
+  /** zone.bridge.v1.Zone.exit_code. */
+  exitCode: number;
+}
+
 /** Milliseconds from the Start call. */
 export interface Timings {
   domainStarted: number;
@@ -42,15 +51,12 @@ export type Life =
   | { state: "starting"; domain?: DomainRecord }
   | ({ state: "running" } & Run)
   | ({ state: "stopping"; by: EndedBy; exit?: MainExit } & Run)
-  | {
+  | ({
       state: "ended";
       startedAt?: number;
       timings?: Timings;
       endedAt: number;
-      cause: EndCause;
-      message: string;
-      exitCode: number;
-    };
+    } & ZoneEnd);
 
 export type LifeEvent =
   | { type: "start" }
@@ -58,7 +64,7 @@ export type LifeEvent =
   | { type: "main-started"; startedAt: number; timings: Timings; heldUntil?: number }
   | { type: "main-exited"; exit: MainExit }
   | { type: "stop-asked" }
-  | { type: "ended"; endedAt: number; cause: EndCause; message: string; exitCode: number };
+  | ({ type: "ended"; endedAt: number } & ZoneEnd);
 
 /** The one place where a zone's state changes. Throws on an event that the state does not allow: that is a defect. */
 export function transition(life: Life, event: LifeEvent): Life {
@@ -92,6 +98,21 @@ export function transition(life: Life, event: LifeEvent): Life {
       break;
   }
   throw new Error(`a zone that is ${life.state} cannot take "${event.type}"`);
+}
+
+/** Why calls to a zone in this state fail, for people. */
+export function whyNotRunning(life: Life): string {
+  switch (life.state) {
+    case "created":
+      return "it has not been started";
+    case "starting":
+      return "it is still being started";
+    case "running":
+    case "stopping":
+      return "it is being let go of";
+    case "ended":
+      return `it has ended (${life.message ? `${life.cause}: ${life.message}` : life.cause})`;
+  }
 }
 
 /** What a shell would say: the code, or 128 and the signal. */

@@ -22,6 +22,8 @@ describe("checkSpec", () => {
     ["a name that is an option", { name: "-x" }, "INVALID_NAME", "-x"],
     ["a long name", { name: "n".repeat(64) }, "INVALID_NAME", "63"],
     ["a hostname with a slash", { hostname: "a/b" }, "INVALID_NAME", "a/b"],
+    ["a hostname with an underscore", { hostname: "a_b" }, "INVALID_NAME", "a_b"],
+    ["a hostname that ends in a dot", { hostname: "a." }, "INVALID_NAME", "a."],
     ["no image", { image: "" }, "INVALID_IMAGE", "busybox"],
     ["an image that is an option", { image: "--help" }, "INVALID_IMAGE", "--help"],
     ["an image with a newline", { image: "a\nb" }, "INVALID_IMAGE", "a\\nb"],
@@ -123,6 +125,7 @@ describe("the domain and container of a request", () => {
       disks: [{ path: "/disk", serial: "w0" }],
       cold: true,
     });
+    expect(mainContainer({ name: "my_web-.", hostname: "" }).hostname).toBe("my-web");
     expect(mainContainer({ name: "web", readOnly: true })).toEqual({
       id: "main",
       rootfs: { blockSerial: "w0", fsType: "erofs", readOnly: true },

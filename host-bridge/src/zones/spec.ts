@@ -20,6 +20,8 @@ const DEFAULT_TTY = { rows: 24, columns: 80 };
 /** Id of a zone's main process, of its container, and serial of the disk that its root is on. */
 export const MAIN = "main";
 const ROOT_DISK_SERIAL = "w0";
+/** hostname(7). */
+const HOSTNAME_PATTERN = /^[a-zA-Z0-9]([a-zA-Z0-9.-]{0,61}[a-zA-Z0-9])?$/;
 const CONTROL_CHARACTERS = /\p{Cc}/u;
 
 /** What the host has; zones that want more are refused. */
@@ -38,8 +40,9 @@ export function checkSpec(spec: ZoneSpec, host: HostSize): ZoneSpec {
     const rule = "use 1 to 63 letters, digits, '_', '.' and '-', beginning with a letter or digit";
     throw invalid("INVALID_NAME", `${quote(spec.name)} cannot be a zone's name: ${rule}`);
   }
-  if (spec.hostname && !NAME_PATTERN.test(spec.hostname)) {
-    throw invalid("INVALID_NAME", `${quote(spec.hostname)} cannot be a hostname: the rules are those of names`);
+  if (spec.hostname && !HOSTNAME_PATTERN.test(spec.hostname)) {
+    const rule = "use 1 to 63 letters, digits, '.' and '-', with a letter or digit at each end";
+    throw invalid("INVALID_NAME", `${quote(spec.hostname)} cannot be a hostname: ${rule}`);
   }
   const image = spec.image ?? "";
   if (image === "")
@@ -137,8 +140,9 @@ export function domainConfig(id: string, spec: ZoneSpec, diskPath: string): Doma
   };
 }
 
+/** The hostname: what was asked for, or the name as far as it can be one. */
 export function hostnameOf(spec: ZoneSpec): string {
-  return spec.hostname || spec.name || "";
+  return spec.hostname || (spec.name ?? "").replaceAll("_", "-").replace(/[.-]+$/, "");
 }
 
 /** The number of the signal that asks the main process to end: the request's, the image's, or SIGTERM. */

@@ -109,7 +109,10 @@ export async function persist<T>(
   }
 }
 
-/** Settles after `ms`, or at once when `signal` aborts. */
+/** setTimeout's longest; what is longer would be at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/** Settles after `ms` (25 days at most), or at once when `signal` aborts. */
 export function delay(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
@@ -117,7 +120,7 @@ export function delay(ms: number, signal?: AbortSignal): Promise<void> {
       signal?.removeEventListener("abort", done);
       resolve();
     };
-    const timer = setTimeout(done, ms);
+    const timer = setTimeout(done, Math.min(ms, MAX_TIMER_MS));
     signal?.addEventListener("abort", done, { once: true });
     if (signal?.aborted) done();
   });

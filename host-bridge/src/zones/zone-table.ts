@@ -19,8 +19,8 @@ export interface Caller {
 export class ZoneTable {
   readonly #context: ZoneContext;
   readonly #zones = new Map<string, Zone>();
-  /** Names in use, and those of zones that are being made. */
-  readonly #names = new Set<string>();
+  /** Names in use, and those of zones that are being made, with the ids of their zones. */
+  readonly #names = new Map<string, string>();
 
   private constructor(context: ZoneContext) {
     this.#context = context;
@@ -32,7 +32,7 @@ export class ZoneTable {
     const zones = (await context.store.zones()).map((record) => new Zone(record, context, () => table.#forget(record)));
     for (const zone of zones) {
       table.#zones.set(zone.id, zone);
-      table.#names.add(zone.name);
+      table.#names.set(zone.name, zone.id);
     }
     await Promise.all(zones.map((zone) => zone.adopt()));
     return table;
@@ -54,8 +54,8 @@ export class ZoneTable {
       const message = `a zone named ${name} exists: remove it, or choose another name`;
       throw bridgeError("ALREADY_EXISTS", "NAME_IN_USE", message, { type: "zone", name });
     }
-    this.#names.add(name);
     const id = randomBytes(16).toString("hex");
+    this.#names.set(name, id);
     try {
       const spec = { ...checked, name };
       const image = await this.#context.images.pull(spec.image ?? "", progress, signal);
@@ -124,7 +124,7 @@ export class ZoneTable {
 
   #forget({ id, name }: { id: string; name: string }): void {
     this.#zones.delete(id);
-    this.#names.delete(name);
+    if (this.#names.get(name) === id) this.#names.delete(name);
   }
 }
 

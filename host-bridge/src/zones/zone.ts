@@ -8,22 +8,17 @@ import { bridgeError, errorMessage } from "../errors.js";
 import type { LogFile } from "../logs/log-file.js";
 import type { ZoneRecord } from "../state/zone-record.js";
 import { deferred } from "./deferred.js";
-import { aborted, keepUntilEnd, ofMain, type ZoneEnd } from "./ending.js";
-import { launch } from "./launch.js";
-import { NO_EXIT_CODE } from "./life.js";
-import { signalMain } from "./main-process.js";
+import { keepUntilEnd, ofMain } from "./ending.js";
+import { launch, startFailure } from "./launch.js";
+import { NO_EXIT_CODE, whyNotRunning, type ZoneEnd } from "./life.js";
 import { RunningZone, SETTLE_MS } from "./running-zone.js";
 import { MAIN } from "./spec.js";
+import { stopMain } from "./stopping.js";
 import type { ZoneContext } from "./zone-context.js";
 import { ZoneJournal } from "./zone-journal.js";
 import { delay, type LinkListener } from "./zone-link.js";
 import type { ZoneMessage } from "./zone-message.js";
 
-const SIGKILL = 9;
-/** For a signal to reach the main process. */
-const SIGNAL_TIMEOUT_MS = 5000;
-/** From SIGKILL to the zone's end, before its domain is destroyed. */
-const KILL_GRACE_MS = 5000;
 /** For a call whose link is being remade. */
 const LINK_WAIT_MS = 5000;
 /** For the news that a domain has ended, after its link was lost. */
@@ -98,11 +93,7 @@ export class Zone {
     recorded.catch(() => {});
     this.#starting = new AbortController();
     try {
-      const image = await this.#context.images.find(this.record.imageDigest);
-      if (!image)
-        throw bridgeError("NOT_FOUND", "IMAGE_UNKNOWN", `the image of zone ${this.name} is gone: make the zone anew`);
       const { run, timings } = await launch(this.record, this.#context, {
-        diskPath: image.diskPath,
         hold,
         progress,
         signal: AbortSignal.any([signal, this.#starting.signal]),
@@ -112,19 +103,15 @@ export class Zone {
         },
         listener: this.#listener,
       });
-      this.#run = run;
       const startedAt = Date.now();
       const heldUntil = hold ? { heldUntil: startedAt + this.#context.holdMs } : {};
       const written = this.#journal.apply({ type: "main-started", startedAt, timings, ...heldUntil });
-      this.#begun.resolve();
-      run.follow(SETTLE_MS);
-      this.#keep(run);
+      this.#take(run, SETTLE_MS);
       await written;
     } catch (thrown) {
       const error = ZoneError.from(thrown);
       // A zone that runs goes on when only its record could not be written.
-      if (!this.#run)
-        await this.#finish({ cause: "start-failed", message: error.message, exitCode: startFailureCode(error) });
+      if (!this.#run) await this.#finish(startFailure(error));
       throw error;
     } finally {
       this.#starting = undefined;
@@ -133,32 +120,30 @@ export class Zone {
 
   /** Takes up a zone that an earlier bridge left. */
   async adopt(): Promise<void> {
-    const { life } = this.record;
+    const { life, spec } = this.record;
     if (life.state === "created") return;
     if (life.state === "ended") {
       this.#begun.resolve();
       this.#ended.resolve();
-      if (this.record.spec.autoRemove) await this.remove(false);
+      if (spec.autoRemove) await this.remove(false);
       return;
     }
     const domain = life.domain && (await this.#context.driver.adopt(life.domain));
     if (life.state === "starting") {
       await domain?.destroy();
       const message = "the bridge ended while the zone was being started";
-      return this.#finish({ cause: "start-failed", message, exitCode: NO_EXIT_CODE });
-    }
-    const exit = life.state === "stopping" ? life.exit : undefined;
-    if (!domain) {
+      await this.#finish({ cause: "start-failed", message, exitCode: NO_EXIT_CODE });
+    } else if (!domain) {
+      const exit = life.state === "stopping" ? life.exit : undefined;
       const lost: ZoneEnd = { cause: "lost", message: "it ended while no bridge ran", exitCode: NO_EXIT_CODE };
-      return this.#finish(exit ? ofMain({ kind: "exited", exit }, this.#stopAsked()) : lost);
+      await this.#finish(exit ? ofMain({ kind: "exited", exit }, this.#stopAsked()) : lost);
+    } else {
+      const run = await RunningZone.open(this.directory, this.id, domain, this.#listener, this.#log);
+      this.#take(run, 0);
+      if (this.#stopAsked() && !("exit" in life)) {
+        this.#stop(run, DEFAULT_STOP_MS, this.record.stopSignal).catch((error) => this.#logFailure(error));
+      }
     }
-    const run = await RunningZone.open(this.directory, this.id, domain, this.#listener, this.#log);
-    this.#run = run;
-    this.#begun.resolve();
-    run.follow(0);
-    this.#keep(run);
-    if (life.state === "stopping" && !exit)
-      this.stop(DEFAULT_STOP_MS).catch((error) => this.#log.error({ error: error.message }, "cannot stop"));
   }
 
   /** Ends it: the stop signal, after `timeoutMs` SIGKILL, and then the domain's end. Answers when it is ENDED. Idempotent. */
@@ -167,12 +152,10 @@ export class Zone {
     if (life.state === "ended") return;
     if (life.state === "created") throw this.notRunning();
     if (this.#run) {
-      this.#stopping ??= this.#stop(this.#run, timeoutMs, signalNumber);
-      await this.#stopping;
+      await this.#stop(this.#run, timeoutMs, signalNumber);
     } else {
-      this.#starting?.abort(
-        bridgeError("CANCELLED", "CANCELLED", `zone ${this.name} was stopped while it was being started`),
-      );
+      const message = `zone ${this.name} was stopped while it was being started`;
+      this.#starting?.abort(bridgeError("CANCELLED", "CANCELLED", message));
     }
     await this.#ended.promise;
   }
@@ -182,25 +165,26 @@ export class Zone {
     const { state } = this.record.life;
     if (state !== "created" && state !== "ended") {
       if (!force) {
-        throw this.#precondition(
-          "ZONE_RUNNING",
-          `zone ${this.name} is ${state}: stop it first, or remove it with force`,
-        );
+        const message = `zone ${this.name} is ${state}: stop it first, or remove it with force`;
+        throw this.#precondition("ZONE_RUNNING", message);
       }
       await this.#kill();
     }
-    this.#removing ??= this.#remove();
+    this.#removing ??= this.#remove().catch((error) => {
+      this.#removing = undefined; // to be tried again
+      throw error;
+    });
     await this.#removing;
   }
 
-  /** Answers when it is ENDED; rejects when `signal` aborts, or when it is removed without having run. */
-  async wait(signal: AbortSignal): Promise<void> {
-    await Promise.race([this.#ended.promise, aborted(signal)]);
+  /** Answers when it is ENDED; rejects when it is removed without having run. */
+  get ended(): Promise<void> {
+    return this.#ended.promise;
   }
 
   /** Answers when it has been started, or never will be. */
-  async begun(signal: AbortSignal): Promise<void> {
-    await Promise.race([this.#begun.promise, aborted(signal)]);
+  get begun(): Promise<void> {
+    return this.#begun.promise;
   }
 
   /** A client of its agent. ZONE_NOT_RUNNING, or ZONE_UNREACHABLE when the link is not remade within `timeoutMs` and 5 s. */
@@ -223,15 +207,8 @@ export class Zone {
   }
 
   notRunning(): ZoneError {
-    const { life } = this.record;
-    const why = {
-      created: "it has not been started",
-      starting: "it is still being started",
-      running: "it is being let go of",
-      stopping: "it is being stopped",
-      ended: `it has ended${life.state === "ended" ? ` (${[life.cause, life.message].filter(Boolean).join(": ")})` : ""}`,
-    }[life.state];
-    return this.#precondition("ZONE_NOT_RUNNING", `zone ${this.name} does not run: ${why}`);
+    const message = `zone ${this.name} does not run: ${whyNotRunning(this.record.life)}`;
+    return this.#precondition("ZONE_NOT_RUNNING", message);
   }
 
   /** The bridge ends, the zone goes on; a start that is under way is given up. */
@@ -244,14 +221,14 @@ export class Zone {
     await this.#journal.idle();
   }
 
-  async #stop(run: RunningZone, timeoutMs: number, signalNumber: number): Promise<void> {
-    this.#journal.note({ type: "stop-asked" });
-    this.#hurry.abort();
-    const endedWithin = (ms: number) => Promise.race([this.#ended.promise, delay(ms, run.detached)]);
-    if (timeoutMs > 0 && (await this.#signal(run, signalNumber))) await endedWithin(timeoutMs);
-    if (this.#run) await this.#signal(run, SIGKILL);
-    if (this.#run) await endedWithin(KILL_GRACE_MS);
-    if (this.#run) await run.domain.destroy();
+  /** Whoever asks while it is being stopped waits for that. */
+  #stop(run: RunningZone, timeoutMs: number, signal: number): Promise<void> {
+    if (!this.#stopping) {
+      this.#journal.note({ type: "stop-asked" });
+      this.#hurry.abort();
+      this.#stopping = stopMain(run, { signal, timeoutMs, ended: this.#ended.promise, log: this.#log });
+    }
+    return this.#stopping;
   }
 
   async #kill(): Promise<void> {
@@ -263,17 +240,11 @@ export class Zone {
     await this.#ended.promise;
   }
 
-  async #signal(run: RunningZone, signalNumber: number): Promise<boolean> {
-    try {
-      return await signalMain(run.link, signalNumber, SIGNAL_TIMEOUT_MS);
-    } catch (thrown) {
-      this.#log.warn({ error: errorMessage(thrown), signal: signalNumber }, "the main process cannot be signalled");
-      return false;
-    }
-  }
-
-  /** Sees a running zone to its end. */
-  #keep(run: RunningZone): void {
+  /** Keeps a running zone, whose logs are followed after `followAfterMs`, and sees it to its end. */
+  #take(run: RunningZone, followAfterMs: number): void {
+    this.#run = run;
+    this.#begun.resolve();
+    run.follow(followAfterMs);
     const { life } = this.record;
     const exit = life.state === "stopping" && life.exit ? { exit: life.exit } : {};
     const heldUntil = "heldUntil" in life && life.heldUntil !== undefined ? { heldUntil: life.heldUntil } : {};
@@ -286,14 +257,17 @@ export class Zone {
       hurry: this.#hurry.signal,
       log: this.#log,
     })
+      .catch((error): ZoneEnd => {
+        this.#logFailure(error);
+        return { cause: "lost", message: `it could not be ended: ${errorMessage(error)}`, exitCode: NO_EXIT_CODE };
+      })
       .then(async (end) => {
         if (!end) return;
         await run.saveConsole();
-        await run.letGo();
+        await run.letGo().catch((error) => this.#logFailure(error));
         this.#run = undefined;
         await this.#finish(end);
-      })
-      .catch((error) => this.#log.error({ err: error }, "a zone cannot be kept to its end"));
+      });
   }
 
   /** The end of a zone of which nothing runs any more. */
@@ -302,7 +276,7 @@ export class Zone {
     this.#begun.resolve();
     this.#ended.resolve();
     if (this.record.spec.autoRemove) {
-      await this.remove(false).catch((error) => this.#log.error({ error: error.message }, "cannot remove"));
+      await this.remove(false).catch((error) => this.#logFailure(error));
     }
   }
 
@@ -319,13 +293,11 @@ export class Zone {
     return life.state === "stopping" && life.by === "client";
   }
 
+  #logFailure(error: unknown): void {
+    this.#log.error({ err: error }, "what should not fail has failed");
+  }
+
   #precondition(reason: string, message: string): ZoneError {
     return bridgeError("FAILED_PRECONDITION", reason, message, { type: "zone", name: this.name });
   }
-}
-
-/** What a shell would answer for a main process that could not be started. */
-function startFailureCode(error: ZoneError): number {
-  if (error.reason === "EXEC_NOT_FOUND" || error.reason === "CWD_NOT_FOUND") return 127;
-  return error.reason === "EXEC_NOT_EXECUTABLE" ? 126 : NO_EXIT_CODE;
 }
