@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import * as grpc from "@grpc/grpc-js";
 import type { AgentIdentity } from "@zone/link";
 import type { InitClient } from "@zone/native";
@@ -7,6 +8,7 @@ import { ContainerTable, type ContainerTableOptions } from "./container/containe
 import { containerService } from "./container/service.js";
 import { agentError } from "./errors.js";
 import { IdleCollector } from "./memory.js";
+import { OffsetFile } from "./process/offset-file.js";
 import { ProcessTable } from "./process/process-table.js";
 import { processService } from "./process/service.js";
 import { addRawServices, type Health, type RawServices } from "./raw-services.js";
@@ -68,6 +70,7 @@ export class Agent {
     });
     this.#processes = new ProcessTable({
       init,
+      offsets: new OffsetFile(join(options.identity.runDir, "stdio-offsets")),
       container: (id) => this.#containers.get(id),
       observer: {
         started: ({ meta: { id, containerId } }, pid) => {

@@ -11,14 +11,19 @@ export class OutputPump {
   readonly #onEnd: () => void;
   #ended = false;
 
-  /** Owns `socket`. `onEnd` is called once, after the buffer was closed. */
-  constructor(socket: Socket, buffer: OutputBuffer, onEnd: () => void) {
+  /**
+   * Owns `socket`. `record` is told the stream's new length before the bytes are passed on; `onEnd` is called once, after the
+   * buffer was closed.
+   */
+  constructor(socket: Socket, buffer: OutputBuffer, record: (length: number) => void, onEnd: () => void) {
     this.buffer = buffer;
     this.#socket = socket;
     this.#onEnd = onEnd;
     socket.on("data", (chunk: Buffer) => {
       // After the grace what a descendant still writes is read and lost, so that it does not die of SIGPIPE.
-      if (!this.#ended && !buffer.push(chunk)) socket.pause();
+      if (this.#ended) return;
+      record(buffer.end + chunk.length);
+      if (!buffer.push(chunk)) socket.pause();
     });
     buffer.onWritable = () => socket.resume();
     socket.once("end", () => this.#end(false));

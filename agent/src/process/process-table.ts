@@ -2,6 +2,7 @@ import { closeFd, type InitClient, type Exit as InitExit, type InitRecord } from
 import { agentError } from "../errors.js";
 import { LIMITS } from "../limits.js";
 import { encodeMeta, type ProcessMeta } from "./meta.js";
+import type { OffsetFile } from "./offset-file.js";
 import { notRunning, unknownProcess, ZoneProcess } from "./process.js";
 import { adopt, tokenGenerations } from "./recovery.js";
 import { startError, toFailure } from "./spawn-failure.js";
@@ -30,6 +31,7 @@ export interface ProcessObserver {
 
 export interface ProcessTableOptions {
   init: InitClient;
+  offsets: OffsetFile;
   /** The container of that id; undefined when there is none. */
   container(id: string): ContainerPlace | undefined;
   observer: ProcessObserver;
@@ -116,7 +118,7 @@ export class ProcessTable {
       createdAt: this.#options.now(),
     };
     const stdio = openStdio(spec);
-    const process = new ZoneProcess(this.#nextToken(), meta, spec.argv, stdio.agent);
+    const process = new ZoneProcess(this.#nextToken(), meta, spec.argv, stdio.agent, this.#options.offsets);
     this.#held.set(process, { spec, child: stdio.child });
     this.#add(process);
     return process;
@@ -159,15 +161,16 @@ export class ProcessTable {
     if (process.state.name === "exited") this.#options.init.release(process.token);
     this.#byId.delete(process.id);
     this.#byToken.delete(process.token);
+    this.#options.offsets.delete(process.token);
     process.delete();
   }
 
   /** Takes up what PID 1 knows from before this agent; how many processes that are. */
   recover(records: readonly InitRecord[]): number {
-    const { init, observer } = this.#options;
+    const { init, observer, offsets } = this.#options;
     let taken = 0;
     for (const record of records) {
-      const process = adopt(record, init.restarts);
+      const process = adopt(record, offsets);
       if (process && !this.#byId.has(process.id)) {
         // Added, and so observed, before its exit is told.
         this.#add(process);
@@ -183,6 +186,7 @@ export class ProcessTable {
       if (record.exited) init.release(record.token);
     }
     this.#unclaimed = undefined;
+    offsets.keepOnly(new Set(this.#byToken.keys()));
     return taken;
   }
 

@@ -1,6 +1,7 @@
 import { agentError } from "../errors.js";
 import { LIMITS } from "../limits.js";
 import type { ProcessMeta } from "./meta.js";
+import type { OffsetFile, StdioStream } from "./offset-file.js";
 import { OutputBuffer } from "./output-buffer.js";
 import { OutputPump } from "./output-pump.js";
 import { type Exit, type Failure, type ProcessEvent, type ProcessState, transition } from "./state.js";
@@ -31,22 +32,30 @@ export class ZoneProcess {
   /** An exit that was told before exec's success was: the two come in one batch from PID 1. */
   #earlyExit: Exit | undefined;
 
-  /** Owns `stdio`. `base` is the first offset of each stream: not 0 when an earlier agent had the process. */
-  constructor(token: bigint, meta: ProcessMeta, argv: readonly Uint8Array[], stdio: AgentStdio | undefined, base = 0) {
+  /** Owns `stdio`. Offsets go on where `offsets` has them: at 0, unless an earlier agent had the process. */
+  constructor(
+    token: bigint,
+    meta: ProcessMeta,
+    argv: readonly Uint8Array[],
+    stdio: AgentStdio | undefined,
+    offsets: OffsetFile,
+  ) {
     this.token = token;
     this.meta = meta;
     this.argv = argv;
     this.#stdio = stdio;
-    const buffer = () => new OutputBuffer(meta.outputBufferBytes, meta.outputPolicy, base);
-    this.stdout = buffer();
-    this.stderr = meta.tty ? undefined : buffer();
-    this.stdin = stdio?.stdin && new Stdin(stdio.stdin, base);
+    const record = (stream: StdioStream) => (offset: number) => offsets.set(token, stream, offset);
+    const buffer = (stream: StdioStream) =>
+      new OutputBuffer(meta.outputBufferBytes, meta.outputPolicy, offsets.get(token, stream));
+    this.stdout = buffer("stdout");
+    this.stderr = meta.tty ? undefined : buffer("stderr");
+    this.stdin = stdio?.stdin && new Stdin(stdio.stdin, offsets.get(token, "stdin"), record("stdin"));
     const streams = [
-      { socket: stdio?.stdout, buffer: this.stdout },
-      { socket: stdio?.stderr, buffer: this.stderr },
-    ];
-    this.#pumps = streams.flatMap(({ socket, buffer }) =>
-      socket && buffer ? [new OutputPump(socket, buffer, () => this.#checkDrained())] : [],
+      { stream: "stdout", socket: stdio?.stdout, buffer: this.stdout },
+      { stream: "stderr", socket: stdio?.stderr, buffer: this.stderr },
+    ] as const;
+    this.#pumps = streams.flatMap(({ stream, socket, buffer }) =>
+      socket && buffer ? [new OutputPump(socket, buffer, record(stream), () => this.#checkDrained())] : [],
     );
     if (!stdio) for (const { buffer } of streams) buffer?.close(true);
   }

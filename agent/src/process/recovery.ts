@@ -1,5 +1,6 @@
 import type { InitRecord } from "@zone/native";
 import { decodeMeta } from "./meta.js";
+import { type OffsetFile, UNCOUNTED_BYTES } from "./offset-file.js";
 import { ZoneProcess } from "./process.js";
 import { adoptStdio } from "./stdio.js";
 
@@ -12,25 +13,15 @@ export function tokenGenerations(restarts: number): () => bigint {
   return () => (BigInt(restarts) << 32n) | ++count;
 }
 
-/** Bytes of one stream that one generation of the agent can count: 16 TiB. */
-const GENERATION_BYTES = 2 ** 44;
-const MAX_GENERATION = Math.floor(Number.MAX_SAFE_INTEGER / GENERATION_BYTES) - 1;
-
-/**
- * The first offset of a stream that was taken up after `restarts` restarts. How much an earlier agent had read died with it,
- * so offsets go on at a base that none of them can have reached: a client that resumes at its own offset gets a Gap that ends
- * there, which says that bytes may be missing and never that none are. Stdin likewise goes on at the base.
- */
-export function offsetBase(restarts: number): number {
-  return Math.min(restarts, MAX_GENERATION) * GENERATION_BYTES;
-}
-
 /** A process as PID 1 remembers it, RUNNING; undefined (and `kept` untouched) when its meta is not this agent's. */
-export function adopt(record: InitRecord, restarts: number): ZoneProcess | undefined {
+export function adopt(record: InitRecord, offsets: OffsetFile): ZoneProcess | undefined {
   const meta = decodeMeta(record.spec.meta);
   if (!meta) return undefined;
+  for (const stream of ["stdout", "stderr"] as const) {
+    offsets.set(record.token, stream, offsets.get(record.token, stream) + UNCOUNTED_BYTES);
+  }
   const stdio = adoptStdio(meta.tty, meta.stdin, record.kept);
-  const process = new ZoneProcess(record.token, meta, record.spec.argv, stdio, offsetBase(restarts));
+  const process = new ZoneProcess(record.token, meta, record.spec.argv, stdio, offsets);
   process.starting();
   process.spawned(record.pid, meta.createdAt);
   return process;

@@ -20,14 +20,17 @@ export interface StdinTarget {
  */
 export class Stdin {
   readonly #target: StdinTarget;
+  readonly #record: (accepted: number) => void;
   #received: number;
   #accepted: number;
   #state: "open" | "ending" | "closed" = "open";
   /** Told after every change of what is accepted, and of whether more ever will be. */
   onAccepted: () => void = () => {};
 
-  constructor(target: StdinTarget, base = 0) {
+  /** `record` is told what is accepted, before anybody else is. */
+  constructor(target: StdinTarget, base = 0, record: (accepted: number) => void = () => {}) {
     this.#target = target;
+    this.#record = record;
     this.#received = base;
     this.#accepted = base;
   }
@@ -70,6 +73,7 @@ export class Stdin {
         return;
       }
       this.#accepted += fresh.length;
+      this.#record(this.#accepted);
       this.#finishWhenTaken();
       this.onAccepted();
     });
