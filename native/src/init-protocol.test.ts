@@ -1,4 +1,5 @@
 import { closeSync, openSync } from "node:fs";
+import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { addon, POLL_READABLE } from "./addon.js";
 import { memfd, pipe } from "./descriptors.js";
@@ -92,6 +93,32 @@ describe.skipIf(!isRoot)("the protocol, byte by byte (needs root)", { timeout: T
   it("refuses a spec that is no sealed memfd", async () => {
     const answer = await spawnWith([openSync("/etc/passwd", "r"), ...null3()]);
     expect(answer).toMatchObject({ type: TYPE.spawnFailed, arg: 22 });
+  });
+
+  it("survives any header: an answer always comes, and no child of it crashes", async () => {
+    const good = encodeSpec(
+      specOf(["true", "x"], { groups: [1, 2], rlimits: [{ resource: 4, soft: 0n, hard: 0n }], meta: "m" }),
+    );
+    const word = fc.record({
+      at: fc.integer({ min: 2, max: 31 }),
+      value: fc.oneof(
+        fc.nat(good.length + 8),
+        fc.integer({ min: 0, max: 0xffff_ffff }),
+        fc.constantFrom(0, 1, 0xffff_ffff, 0x8000_0000),
+      ),
+    });
+    const property = fc.asyncProperty(fc.array(word, { minLength: 1, maxLength: 4 }), async (words) => {
+      const bytes = Buffer.from(good);
+      for (const { at, value } of words) bytes.writeUInt32LE(value, at * 4);
+      const answer = await spawnWith([memfd("spec", bytes), ...null3()]);
+      if (answer.type === TYPE.spawnFailed) return;
+      expect(answer.type).toBe(TYPE.spawned);
+      const exit = await receive(control);
+      expect(exit).toMatchObject({ type: TYPE.exited, token, status: 0 });
+      addon().sendPacket(control, encodeMessage({ type: TYPE.release, token }), []);
+    });
+    await fc.assert(property, { numRuns: 300 });
+    expect(init.stderr).not.toMatch(/Sanitizer|runtime error/);
   });
 
   it("refuses a spawn with too few or too many descriptors", async () => {

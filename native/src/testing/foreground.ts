@@ -70,6 +70,10 @@ export class Foreground {
     return this.#child.pid ?? 0;
   }
 
+  get running(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
   get stderr(): string {
     return this.#stderr;
   }
@@ -80,7 +84,7 @@ export class Foreground {
 
   /** The exit status, when it has ended. */
   async ended(): Promise<number | null> {
-    if (this.#child.exitCode === null && this.#child.signalCode === null) await once(this.#child, "exit");
+    if (this.running) await once(this.#child, "exit");
     return this.#child.exitCode;
   }
 

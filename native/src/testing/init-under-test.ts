@@ -1,3 +1,4 @@
+import type { Readable } from "node:stream";
 import { closeFd, dup, pipe } from "../descriptors.js";
 import { InitClient } from "../init-client.js";
 import type { ProcessExit, RequestError, SpawnDescriptors } from "../init-types.js";
@@ -132,7 +133,10 @@ export class InitUnderTest {
     return stdout.toString().replace(/\n$/, "");
   }
 
+  /** At once: a container's first process does not mind SIGTERM. */
   async stop(): Promise<void> {
+    if (this.init.running) this.client.powerOff(0);
+    await this.init.ended();
     this.client.close();
     await this.init.stop();
   }
@@ -146,9 +150,12 @@ export class InitUnderTest {
   }
 }
 
-/** All bytes up to the end. */
-export async function collect(stream: AsyncIterable<Buffer>): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of stream) chunks.push(chunk);
-  return Buffer.concat(chunks);
+/** All bytes up to the end. By events: `for await` would destroy a Duplex, whose other half may be in use. */
+export function collect(stream: Readable): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    stream.on("data", (chunk: Buffer) => chunks.push(chunk));
+    stream.once("end", () => resolve(Buffer.concat(chunks)));
+    stream.once("error", reject);
+  });
 }
