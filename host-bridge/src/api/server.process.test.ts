@@ -94,6 +94,27 @@ describe("the socket", () => {
   });
 });
 
+describe("a malformed request", () => {
+  it("does not end the bridge", async () => {
+    const call = (bytes: number[]) =>
+      new Promise((resolve) => {
+        const same = (message: Buffer) => message;
+        const made = host.client.makeServerStreamRequest("/zone.bridge.v1.Zones/Get", same, same, Buffer.from(bytes));
+        made
+          .on("error", () => {})
+          .on("data", () => {})
+          .on("status", ({ code }) => resolve(code));
+      });
+    // Half of a surrogate pair in UTF-8, and a field that is longer than the message.
+    expect(await call([0x0a, 0x03, 0xed, 0xa0, 0x80])).toBe(grpc.status.INTERNAL);
+    expect(await call([0x0a, 0x7f])).toBe(grpc.status.INTERNAL);
+    // Cut where a message is shortened, it would be half a pair.
+    const zone = `a${"\u{1f600}".repeat(100)}`;
+    await expect(host.zones.get({ zone })).rejects.toMatchObject({ reason: "ZONE_UNKNOWN" });
+    expect((await host.host.version({})).bridgeVersion).toBe("test");
+  });
+});
+
 describe("stock tools", () => {
   const health = require("grpc-health-check") as { service: ServiceDefinition };
 

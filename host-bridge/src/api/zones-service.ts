@@ -97,7 +97,15 @@ async function readIfThere(path: string): Promise<Buffer> {
   }
 }
 
-function* logMessages({ time, stream, data, gap }: ReadRecord): Generator<LogRecord> {
+function* logMessages(record: ReadRecord): Generator<LogRecord> {
+  const { time, stream, data } = record;
+  let { gap } = record;
+  if (stream === "agent" && gap > 0) {
+    // Records of the agent's log are counted, not its bytes: the loss is told as a record among them.
+    const line = JSON.stringify({ level: 40, time, msg: `${gap} records are not kept any more` });
+    yield { time: toTimestamp(time), stream, data: Buffer.from(`${line}\n`) };
+    gap = 0;
+  }
   for (let at = 0; at === 0 || at < data.length; at += MAX_LOG_MESSAGE_BYTES) {
     const piece = data.subarray(at, at + MAX_LOG_MESSAGE_BYTES);
     yield { time: toTimestamp(time), stream, data: piece, gapBytes: at === 0 ? gap : 0 };

@@ -153,6 +153,31 @@ describe("a zone's life", () => {
   });
 });
 
+describe("a cancelled call", () => {
+  it("ends a zone that is being started, and leaves nothing of it with auto_remove", async () => {
+    const id = await host.create("sleep 1000", { autoRemove: true });
+    const call = host.zones.start({ zone: id });
+    call.on("error", () => {}).resume();
+    await until(async () => (await host.zones.get({ zone: id })).zone?.state !== ZoneState.ZONE_STATE_CREATED);
+    call.cancel();
+    // It was in time, or it was not and the zone runs.
+    const gone = host.zones.wait({ zone: id }, { timeoutMs: 5000 }).catch(ZoneError.from);
+    const ended = await gone;
+    if (!(ended instanceof ZoneError)) expect(ended.zone?.endCause).toBe(EndCause.END_CAUSE_START_FAILED);
+    else if (ended.code === "DEADLINE_EXCEEDED") await host.zones.delete({ zone: id, force: true });
+    await until(async () => (await host.zones.list({ all: true })).zones.every((each) => each.id !== id));
+  });
+
+  it("is the end of a zone that is stopped while it is started", async () => {
+    const id = await host.create("sleep 1000");
+    const started = lastOf(host.zones.start({ zone: id })).catch(ZoneError.from);
+    await until(async () => (await host.zones.get({ zone: id })).zone?.state !== ZoneState.ZONE_STATE_CREATED);
+    await host.zones.delete({ zone: id, force: true });
+    await started;
+    await expect(host.zones.get({ zone: id })).rejects.toMatchObject({ reason: "ZONE_UNKNOWN" });
+  });
+});
+
 describe("hold_main", () => {
   it("lets a client attach before anything is written, and keeps an auto_remove zone until it has its exit", async () => {
     const id = await host.run("echo hello; exit 4", { autoRemove: true }, true);
@@ -195,8 +220,10 @@ describe("logs", () => {
   it("hold the agent's log and the console", async () => {
     const id = await host.run("sleep 0.5");
     await host.zones.wait({ zone: id });
-    const streams = new Set((await logsOf(id, { system: true })).map((record) => record.stream));
-    expect(streams).toContain("agent");
+    const records = (await logsOf(id, { system: true })).filter(({ stream }) => stream === "agent");
+    const messages = records.map(({ data }) => JSON.parse(text(data)).msg);
+    expect(messages).toContain("zone renewed");
+    expect(messages.join()).not.toContain("not kept any more");
   });
 });
 
