@@ -180,6 +180,7 @@ describe.skipIf(!isRoot)("the life of processes (needs root)", { timeout: TIMEOU
 
   it("spawns a thousand processes, a hundred at a time, and leaks no descriptor", async () => {
     await init.run(specOf(["true"]));
+    await init.client.list(); // its release has been served
     const before = { theirs: init.init.openDescriptors(), ours: openHere() };
     let codes = 0;
     for (let round = 0; round < 10; round++) {
@@ -197,6 +198,7 @@ describe.skipIf(!isRoot)("the life of processes (needs root)", { timeout: TIMEOU
 
   it("leaks nothing when exec fails", async () => {
     await init.run(specOf(["true"]));
+    await init.client.list(); // its release has been served
     const before = init.init.openDescriptors();
     for (let i = 0; i < 100; i++) await expect(init.startQuiet(specOf(["no-such-program"]))).rejects.toThrow("ENOENT");
     await eventually(() => zombies() === 0);
