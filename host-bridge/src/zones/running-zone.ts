@@ -5,7 +5,7 @@ import type { Domain } from "../domains/driver.js";
 import { errorMessage } from "../errors.js";
 import { AgentLogFollower } from "../logs/agent-log-follower.js";
 import { LogFile } from "../logs/log-file.js";
-import { OutputFollower } from "../logs/output-follower.js";
+import { followOutput } from "../logs/output-follower.js";
 import { MAIN } from "./spec.js";
 import { delay, type LinkListener, persist, ZoneLink } from "./zone-link.js";
 
@@ -70,12 +70,14 @@ export class RunningZone {
     const onFailure = (error: Error) =>
       this.#log.warn({ error: error.message }, "a log cannot be followed; trying again");
     const again = { signal, onFailure };
-    const output = new OutputFollower(this.mainLog, MAIN);
     const agentLog = new AgentLogFollower(this.agentLog);
     const ready = delay(afterMs, signal);
     const isUnknown = (error: { reason: string }) => error.reason === "PROCESS_UNKNOWN";
     const taken = ready.then(() =>
-      persist(async () => output.follow(await this.link.session(signal), signal), { ...again, isFinal: isUnknown }),
+      persist(async () => followOutput(await this.link.client(signal), MAIN, this.mainLog, signal), {
+        ...again,
+        isFinal: isUnknown,
+      }),
     );
     const taking = ready.then(() =>
       persist(async () => agentLog.follow(await this.link.session(signal), signal), { ...again, isFinal: () => false }),
