@@ -26,8 +26,7 @@ function privateMiB(pid: number): number {
 }
 
 async function startZone(bridge: TestBridge, name: string, ...flags: string[]) {
-  const { code, stderr } = await bridge.zonectl(["run", "-d", "--name", name, ...flags, "busybox", "sleep", "100000"]);
-  if (code !== 0) throw new Error(stderr);
+  await bridge.detached(name, ["sleep", "100000"], flags);
   const { zone } = await bridge.zones.get({ zone: name });
   if (!zone) throw new Error(`no zone ${name}`);
   return zone;

@@ -9,7 +9,7 @@ describe("bad input", () => {
   let bridge: TestBridge;
   beforeAll(async () => {
     bridge = await TestBridge.start();
-    await bridge.zonectl(["run", "-d", "--name", "taken", "busybox", "sleep", "100000"]);
+    await bridge.detached("taken", ["sleep", "100000"]);
   });
   afterAll(() => bridge.close());
 

@@ -11,10 +11,7 @@ describe("when something dies", () => {
   });
   afterAll(() => bridge.close());
 
-  const start = async (name: string, ...args: string[]) => {
-    const { code, stderr } = await bridge.zonectl(["run", "-d", "--name", name, "busybox", ...args]);
-    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-  };
+  const start = (name: string, ...command: string[]) => bridge.detached(name, command);
 
   test("the bridge, by SIGKILL: zones live, exec works again, wait has the status", async () => {
     await start("steady", "sh", "-c", "echo one; while [ ! -e /go ]; do sleep 0.2; done; echo two; exit 6");

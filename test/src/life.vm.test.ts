@@ -8,21 +8,7 @@ describe("the life of a zone", () => {
   beforeAll(async () => {
     bridge = await TestBridge.start();
     const script = 'trap "echo bye; exit 3" TERM; echo started; echo warned >&2; while :; do sleep 0.1; done';
-    const { code, stdout, stderr } = await bridge.zonectl([
-      "run",
-      "-d",
-      "--name",
-      "web",
-      "-e",
-      "COLOUR=blue",
-      "busybox",
-      "sh",
-      "-c",
-      script,
-    ]);
-    expect(stderr).toBe("");
-    expect(code).toBe(0);
-    id = stdout.toString().trim();
+    id = await bridge.detached("web", ["sh", "-c", script], ["-e", "COLOUR=blue"]);
   });
   afterAll(() => bridge.close());
 

@@ -111,6 +111,13 @@ export class TestBridge {
     return runProgram(process.execPath, [zonectlPath, ...args], { ...options, env: { ...this.env, ...options.env } });
   }
 
+  /** Starts a zone that stays, and answers with its id; `flags` are of `zonectl run`. Progress on stderr is fine. */
+  async detached(name: string, command: string[], flags: string[] = [], image = "busybox"): Promise<string> {
+    const { code, stdout, stderr } = await this.zonectl(["run", "-d", "--name", name, ...flags, image, ...command]);
+    if (code !== 0) throw new Error(`zone ${name}: exit ${code}: ${stderr}`);
+    return stdout.toString().trim();
+  }
+
   get client(): Client {
     this.grpc ??= new Client(`unix:${this.socket}`, credentials.createInsecure());
     return this.grpc;

@@ -78,7 +78,7 @@ export function exec(
       if (over) resolve(outcome);
       else reject(new Error("the stream ended without an exit"));
     });
-    call.write({ open: { spec, stdin: input !== undefined } });
+    call.write({ open: { spec: input ? { ...spec, stdin: true } : spec, stdin: input !== undefined } });
   });
 }
 
