@@ -53,6 +53,7 @@ export async function launch(
       await options.onDomain(domain);
       await domain.resume();
       const domainStarted = elapsed();
+      if (!domain.cloned) options.progress("boot", "booting the zone's kernel");
       const client = await agentClient(link.client(options.signal, BOOT_TIMEOUT_MS));
       const agentReady = elapsed();
       const took = await startMain(client, record, context, options);
