@@ -65,13 +65,13 @@ export class TestBridge {
   async launch(...args: string[]): Promise<void> {
     const log = openSync(join(this.directory, "log"), "a");
     const child = spawn(process.execPath, [PROGRAM, this.directory, ...args], { stdio: ["ignore", "pipe", log] });
-    this.#child = child;
     const ended = once(child, "exit").then(async () => {
       throw new Error(`the bridge ended: ${(await this.log()).slice(-4000)}`);
     });
     ended.catch(() => {});
     const ready = new Promise((resolve) => child.stdout?.once("data", resolve));
     await Promise.race([ready, ended]);
+    this.#child = child;
   }
 
   async end(signal: "SIGTERM" | "SIGKILL"): Promise<void> {
