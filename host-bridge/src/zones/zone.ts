@@ -24,6 +24,7 @@ const LINK_WAIT_MS = 5000;
 /** For the news that a domain has ended, after its link was lost. */
 const NEWS_MS = 500;
 export const DEFAULT_STOP_MS = 10_000;
+const UNEXPECTED = "what should not fail has failed";
 
 /** A zone: its record, and what runs for it. What is kept of it is in its journal. */
 export class Zone {
@@ -141,7 +142,9 @@ export class Zone {
       const run = await RunningZone.open(this.directory, this.id, domain, this.#listener, this.#log);
       this.#take(run, 0);
       if (this.#stopAsked() && !("exit" in life)) {
-        this.#stop(run, DEFAULT_STOP_MS, this.record.stopSignal).catch((error) => this.#logFailure(error));
+        this.#stop(run, DEFAULT_STOP_MS, this.record.stopSignal).catch((error) =>
+          this.#log.error({ err: error }, UNEXPECTED),
+        );
       }
     }
   }
@@ -207,8 +210,8 @@ export class Zone {
   }
 
   notRunning(): ZoneError {
-    const message = `zone ${this.name} does not run: ${whyNotRunning(this.record.life)}`;
-    return this.#precondition("ZONE_NOT_RUNNING", message);
+    const why = whyNotRunning(this.record.life);
+    return this.#precondition("ZONE_NOT_RUNNING", `zone ${this.name} does not run: ${why}`);
   }
 
   /** The bridge ends, the zone goes on; a start that is under way is given up. */
@@ -258,13 +261,13 @@ export class Zone {
       log: this.#log,
     })
       .catch((error): ZoneEnd => {
-        this.#logFailure(error);
+        this.#log.error({ err: error }, UNEXPECTED);
         return { cause: "lost", message: `it could not be ended: ${errorMessage(error)}`, exitCode: NO_EXIT_CODE };
       })
       .then(async (end) => {
         if (!end) return;
         await run.saveConsole();
-        await run.letGo().catch((error) => this.#logFailure(error));
+        await run.letGo().catch((error) => this.#log.error({ err: error }, UNEXPECTED));
         this.#run = undefined;
         await this.#finish(end);
       });
@@ -276,7 +279,7 @@ export class Zone {
     this.#begun.resolve();
     this.#ended.resolve();
     if (this.record.spec.autoRemove) {
-      await this.remove(false).catch((error) => this.#logFailure(error));
+      await this.remove(false).catch((error) => this.#log.error({ err: error }, UNEXPECTED));
     }
   }
 
@@ -291,10 +294,6 @@ export class Zone {
   #stopAsked(): boolean {
     const { life } = this.record;
     return life.state === "stopping" && life.by === "client";
-  }
-
-  #logFailure(error: unknown): void {
-    this.#log.error({ err: error }, "what should not fail has failed");
   }
 
   #precondition(reason: string, message: string): ZoneError {
