@@ -1,8 +1,12 @@
 import type { Readable } from "node:stream";
 import { DetachScanner } from "./detach-keys.js";
 
-/** Most bytes that are read but not acknowledged; they are kept for a re-attach. */
-const WINDOW_BYTES = 1024 * 1024;
+/**
+ * Most bytes that are read but not acknowledged; they are kept for a re-attach. With one read more they stay below the
+ * 1 MiB that the agent queues before it stops reading the call: our acknowledgements of output travel in the same call, and
+ * a process that waits for those before it reads would wait for ever.
+ */
+const WINDOW_BYTES = 512 * 1024;
 /** The largest StdinData that the agent takes. */
 const MAX_CHUNK_BYTES = 256 * 1024;
 

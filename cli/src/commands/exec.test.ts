@@ -63,8 +63,9 @@ describe("exec", { timeout: 60_000 }, () => {
     expect(result).toMatchObject({ code: 9, stdout: Buffer.from("SHOUT\n"), stderr: "" });
   });
 
-  it("forgets the process when it has its exit", async () => {
+  it("forgets the process when it has its exit, or could not start", async () => {
     await cli.run(["exec", "web", "true"]);
+    await cli.run(["exec", "web", "no-such-program"]);
     expect([...cli.bridge.zone("web").processes.keys()]).toEqual(["main"]);
   });
 

@@ -51,7 +51,7 @@ export async function exec(
     zoneEnded: zoneEndWatch(client, zone, over.signal),
   });
   over.abort();
-  if (outcome.kind === "exited") await forget(context, client, zone, spec.id);
+  if (outcome.kind === "exited" || outcome.kind === "not-started") await forget(context, client, zone, spec.id);
   // As a pipeline does: who writes what nobody reads gets SIGPIPE.
   if (outcome.kind === "output-broken")
     await client.process.signal({ id: spec.id, signal: 13 }, { ...inZone(zone), ...QUICK }).catch(ended);
@@ -109,7 +109,7 @@ export function processSpec(
   };
 }
 
-/** The agent keeps an exit status until it is deleted; we have it. */
+/** The agent keeps what became of a process until it is deleted; we know it. */
 async function forget(context: Context, client: Bridge, zone: string, id: string): Promise<void> {
   try {
     await client.process.delete({ id }, { ...inZone(zone), timeoutMs: 5_000 });

@@ -2,6 +2,7 @@ import { write } from "../attach/output.js";
 import { openBridge } from "../bridge/connect.js";
 import { finalMessage } from "../bridge/streams.js";
 import type { Context } from "../context.js";
+import { absoluteReference } from "../parse/image-reference.js";
 import { progressOn } from "../progress.js";
 import { forEachName } from "./each.js";
 
@@ -10,7 +11,11 @@ export async function imagePull(context: Context, reference: string): Promise<nu
   const client = await openBridge(context);
   const progress = progressOn(context.stderr);
   try {
-    const image = await finalMessage(client.images.pull({ reference }), progress, (message) => message.image);
+    const image = await finalMessage(
+      client.images.pull({ reference: absoluteReference(reference, process.cwd()) }),
+      progress,
+      (message) => message.image,
+    );
     progress.clear();
     await write(context.stdout, `${image.digest}\n`);
   } finally {

@@ -78,6 +78,24 @@ describe("run", { timeout: 60_000 }, () => {
     expect((await cli.run(["run", "--rm", "busybox", "cat"], { input: "ignored" })).stdout.length).toBe(0);
   });
 
+  it("never lets acknowledgements of output wait behind stdin that the process does not read", async () => {
+    const go = join(cli.folder, "go");
+    writeFileSync(go, "");
+    const script = "while [ -e $GO ]; do sleep 0.01; done; head -c 5000000 /dev/zero; wc -c >&2";
+    const { child, result } = cli.start(["run", "--rm", "-i", "-e", `GO=${go}`, "busybox", "sh", "-c", script]);
+    child.stdin.end(Buffer.alloc(6_000_000));
+    await eventually(() => cli.bridge.zones.size > 0 && cli.bridge.only.processes.has("main"));
+    const main = cli.bridge.only.processes.get("main");
+    // All that zonectl sends unacknowledged has come when nothing more does.
+    let before = -1;
+    while (before !== main?.stdinTaken || before < 500_000) {
+      before = main?.stdinTaken ?? 0;
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+    rmSync(go);
+    expect(await result).toMatchObject({ code: 0, stdout: Buffer.alloc(5_000_000), stderr: "6000000\n" });
+  });
+
   it("is content when the process closes stdin early", async () => {
     const result = await cli.run(["run", "--rm", "-i", "busybox", "sh", "-c", "exec <&-; echo done"], {
       input: Buffer.alloc(4_000_000),

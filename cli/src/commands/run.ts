@@ -8,6 +8,7 @@ import type { Context } from "../context.js";
 import { CommandFailure, QuietExit } from "../errors.js";
 import { api } from "../messages.js";
 import { type Environment, envArgument, mergeEnv, parseEnvFile } from "../parse/environment.js";
+import { absoluteReference } from "../parse/image-reference.js";
 import { parseCpus, parseMemory } from "../parse/quantities.js";
 import { parseSignal } from "../parse/signal-names.js";
 import { UsageError } from "../parse/usage-error.js";
@@ -94,9 +95,9 @@ async function runMain(
   const process = { id: "main", start: true };
   const outcome = await attachForeground({ context, client, zone: id, process, stdio: options, signals, zoneEnded });
   over.abort();
-  // With --rm the zone exists for this command alone, as a process in a pipeline does: without a reader it ends. Its init
-  // would ignore SIGPIPE, so the zone is removed.
-  if (outcome.kind === "output-broken" && options.rm) await removeZone(client, id);
+  // With --rm the zone exists for this command alone, as a process in a pipeline does: it is gone when the command is, and
+  // ends without a reader too (its init would ignore SIGPIPE). Only who detaches leaves it running.
+  if (options.rm && outcome.kind !== "detached") await removeZone(client, id);
   return exitCodeOf(outcome, name, true);
 }
 
@@ -115,7 +116,7 @@ export function zoneSpec(
   if (options.stopSignal !== undefined) parseSignal(options.stopSignal);
   return {
     name: options.name,
-    image,
+    image: absoluteReference(image, process.cwd()),
     entrypoint:
       options.entrypoint === undefined
         ? undefined

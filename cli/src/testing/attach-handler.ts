@@ -6,6 +6,8 @@ import type { HostProcess } from "./host-process.js";
 type Call = ServerDuplexStream<agent.AttachRequest, agent.AttachResponse.$Properties>;
 
 const CHUNK_BYTES = 64 * 1024;
+/** As the agent: with this much stdin waiting for the process, the call is not read, and acknowledgements wait behind it. */
+const STDIN_QUEUE_BYTES = 1024 * 1024;
 
 /** Serves one Attach call on `target`, once `open` has come; the caller has found or made the process. */
 export function serveAttach(call: Call, target: HostProcess, open: agent.AttachOpen.$Properties): void {
@@ -49,8 +51,10 @@ export function serveAttach(call: Call, target: HostProcess, open: agent.AttachO
   call.on("data", (message: agent.AttachRequest) => {
     if (message.stdin) {
       target.stdin(int64(message.stdin.offset), message.stdin.data ?? new Uint8Array(), () => {
-        if (!isOver) call.write({ stdinAck: { offset: target.stdinOffset, closed: target.stdinClosed } });
+        if (target.stdinTaken - target.stdinAccepted < STDIN_QUEUE_BYTES || target.stdinClosed) call.resume();
+        if (!isOver) call.write({ stdinAck: { offset: target.stdinAccepted, closed: target.stdinClosed } });
       });
+      if (target.stdinTaken - target.stdinAccepted >= STDIN_QUEUE_BYTES && !target.stdinClosed) call.pause();
     } else if (message.stdinEof) target.endStdin();
     else if (message.resize) target.resize(message.resize.rows ?? 0, message.resize.columns ?? 0);
     else if (message.ack) {
@@ -65,7 +69,7 @@ export function serveAttach(call: Call, target: HostProcess, open: agent.AttachO
   call.on("error", finish);
 
   call.write({
-    opened: { process: { id: target.id, tty: Boolean(target.spec.tty) }, stdinOffset: target.stdinOffset },
+    opened: { process: { id: target.id, tty: Boolean(target.spec.tty) }, stdinOffset: target.stdinAccepted },
   });
   target.acknowledged.add(acknowledged);
   target.listeners.add(pump);

@@ -37,7 +37,8 @@ export class HostProcess {
   readonly outputs: KeptOutput[];
   exit: Exit | undefined;
   failure: { reason: string; message: string; exitCode: number } | undefined;
-  stdinOffset = 0;
+  stdinTaken = 0;
+  stdinAccepted = 0;
   stdinClosed = false;
   readonly signals: number[] = [];
   readonly sizes: string[] = [];
@@ -89,15 +90,17 @@ export class HostProcess {
     this.running?.resize(rows, columns);
   }
 
+  /** Takes bytes of stdin; `accepted` is called when they are written to the process, and counted in `stdinAccepted`. */
   stdin(offset: number, data: Uint8Array, accepted: () => void): void {
-    const fresh = data.subarray(Math.max(0, this.stdinOffset - offset));
+    const fresh = data.subarray(Math.max(0, this.stdinTaken - offset));
     if (this.stdinClosed || fresh.length === 0) {
       accepted();
       return;
     }
-    this.stdinOffset += fresh.length;
+    this.stdinTaken += fresh.length;
     this.running?.writeStdin(fresh, (error) => {
       if (error) this.stdinClosed = true;
+      this.stdinAccepted += fresh.length;
       accepted();
     });
   }
