@@ -152,7 +152,6 @@ function exitCodeOfEnd(zone: api.Zone | undefined, name: string, isMain: boolean
       `zone ${name} ended and was removed while its link was down: the exit status is not known`,
     );
   }
-  const why = zone.endMessage ? `: ${zone.endMessage}` : "";
   switch (zone.endCause) {
     case api.EndCause.END_CAUSE_EXITED:
     case api.EndCause.END_CAUSE_STOPPED:
@@ -160,12 +159,14 @@ function exitCodeOfEnd(zone: api.Zone | undefined, name: string, isMain: boolean
       // The kernel killed it when the zone's main process ended.
       throw new CommandFailure(`zone ${name} ended while the command ran in it`, 137);
     case api.EndCause.END_CAUSE_PANIC:
-      throw new CommandFailure(`zone ${name} ended: its kernel panicked${why}; see \`zonectl logs --system ${name}\``);
+      throw new CommandFailure(
+        `zone ${name} ended: ${zone.endMessage || "its kernel panicked"}; see \`zonectl logs --system ${name}\``,
+      );
     case api.EndCause.END_CAUSE_START_FAILED:
-      throw new CommandFailure(`zone ${name} could not start${why}`, zone.exitCode || EXIT.usage);
+      throw new CommandFailure(zone.endMessage || `zone ${name} could not start`, zone.exitCode || EXIT.usage);
     default:
       throw new CommandFailure(
-        `zone ${name} ended without a word${why || ": powered off from inside, or its VMM was killed"}`,
+        `zone ${name} ended: ${zone.endMessage || "its domain went away: powered off from inside, or its VMM was killed"}`,
       );
   }
 }
