@@ -12,7 +12,8 @@
  * cannot serve gets ZI_ERROR with the request's type and token; nothing else answers ZI_DROP_KEPT, ZI_KILL and ZI_RELEASE.
  *
  * An agent hears of a process that it has started, or that ZI_LIST has given it, and of no other: so an exit that came before
- * ZI_LIST is in the record alone, and one after it in ZI_EXITED alone.
+ * ZI_LIST is in the record alone, and one after it in ZI_EXITED alone. ZI_LIST gives the processes whose exec has succeeded. A
+ * spawn that has no result when its agent ends is undone (SIGKILL, no record), for nobody would hear of it.
  */
 #ifndef ZONE_INIT_H
 #define ZONE_INIT_H
@@ -49,10 +50,7 @@ enum zi_type {
 enum { ZI_FD_CGROUP = 1u << 0 }; /* ZI_SPAWN flags; bits 8-15: number of kept descriptors */
 #define ZI_SPAWN_NKEPT(flags) (((flags) >> 8) & 0xffu)
 enum { ZI_KILL_GROUP = 1u << 0 };
-enum {
-	ZI_RECORD_EXITED = 1u << 0,
-	ZI_RECORD_STARTING = 1u << 1, /* exec is under way: ZI_SPAWNED or ZI_SPAWN_FAILED is still to come */
-};
+enum { ZI_RECORD_EXITED = 1u << 0 };
 #define ZI_RECORD_KEPT(i) (1u << (8 + (i)))
 
 struct zi_msg {
@@ -111,7 +109,8 @@ struct zi_spec {
  * and EOF on that pipe means that exec has succeeded.
  *
  * Nothing of PID 1's is open in the child when it enters a container. It is born in the container's pid namespace: PID 1 sets
- * its pid_for_children with setns(2) around the clone, so there is no process in between that could be killed.
+ * its pid_for_children with setns(2) around the clone, so there is no process in between that could be killed. Until STDIO it
+ * holds copies of all that PID 1 has: one that is born into a frozen cgroup holds other processes' pipes open until it thaws.
  */
 enum zi_stage {
 	ZI_STAGE_CLONE = 1, /* clone3(2), into the cgroup and new namespaces */

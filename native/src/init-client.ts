@@ -11,7 +11,7 @@ import {
   STAGES,
   TYPE,
 } from "./init-messages.js";
-import { exitOf, RecordList } from "./init-records.js";
+import { closeKept, exitOf, readRecord } from "./init-records.js";
 import {
   type InitRecord,
   type ProcessExit,
@@ -53,7 +53,7 @@ export class InitClient {
   readonly #packet = Buffer.alloc(MESSAGE_BYTES);
   readonly #outgoing: Packet[] = [];
   readonly #spawning = new Map<bigint, Pending<{ pid: number }>>();
-  #listing: (Pending<InitRecord[]> & { list: RecordList }) | undefined;
+  #listing: (Pending<InitRecord[]> & { records: InitRecord[] }) | undefined;
   /** Exits on their way to onExit. */
   #exits: ProcessExit[] = [];
   #exitsScheduled = false;
@@ -120,13 +120,13 @@ export class InitClient {
 
   /**
    * All that PID 1 knows; for a start after a restart. An exit that came before is in its record; a later one comes to onExit,
-   * after this has settled. Waits for an exec that is under way. One list at a time.
+   * after this has settled. One list at a time.
    */
   list(): Promise<InitRecord[]> {
     if (this.#listing) return Promise.reject(new Error("a list is under way already"));
     return new Promise((resolve, reject) => {
       this.#request({ type: TYPE.list });
-      this.#listing = { resolve, reject, list: new RecordList() };
+      this.#listing = { resolve, reject, records: [] };
     });
   }
 
@@ -199,15 +199,13 @@ export class InitClient {
   #take(message: InitMessage, fds: number[]): void {
     const { type, token, pid } = message;
     if (type === TYPE.record && this.#listing) {
-      this.#listing.list.add(message, fds);
+      this.#listing.records.push(readRecord(message, fds));
       return;
     }
     for (const fd of fds) closeFd(fd);
     if (type === TYPE.spawned) {
-      this.#listing?.list.started(token);
       this.#settleSpawn(token, (pending) => pending.resolve({ pid }));
     } else if (type === TYPE.spawnFailed) {
-      this.#listing?.list.failed(token);
       const error = new SpawnError(STAGES[message.flags - 1] ?? "request", nameOf(message.arg), message.arg);
       this.#settleSpawn(token, (pending) => pending.reject(error));
     } else if (type === TYPE.exited) {
@@ -215,13 +213,10 @@ export class InitClient {
     } else if (type === TYPE.error) {
       this.#requestFailed(message);
     } else if (type === TYPE.listEnd && this.#listing) {
-      this.#listing.list.end();
+      this.#listing.resolve(this.#listing.records);
+      this.#listing = undefined;
     } else {
       throw new RangeError(`PID 1 sent a message of type ${type}, which nobody asked for`);
-    }
-    if (this.#listing?.list.complete) {
-      this.#listing.resolve(this.#listing.list.records);
-      this.#listing = undefined;
     }
     this.#scheduleExits();
   }
@@ -271,7 +266,7 @@ export class InitClient {
     for (const pending of spawning) pending.reject(reason);
     const listing = this.#listing;
     this.#listing = undefined;
-    listing?.list.discard();
+    for (const record of listing?.records ?? []) closeKept(record);
     listing?.reject(reason);
   }
 }

@@ -23,7 +23,6 @@ export const SPAWN_CGROUP = 1 << 0;
 export const SPAWN_KEPT_SHIFT = 8;
 export const KILL_GROUP = 1 << 0;
 export const RECORD_EXITED = 1 << 0;
-export const RECORD_STARTING = 1 << 1;
 export const RECORD_KEPT_SHIFT = 8;
 
 /** enum zi_stage, from 1. */

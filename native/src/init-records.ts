@@ -1,6 +1,6 @@
 import { fstatSync, readSync } from "node:fs";
 import { closeFd } from "./descriptors.js";
-import { type InitMessage, MAX_KEPT, RECORD_EXITED, RECORD_KEPT_SHIFT, RECORD_STARTING } from "./init-messages.js";
+import { type InitMessage, MAX_KEPT, RECORD_EXITED, RECORD_KEPT_SHIFT } from "./init-messages.js";
 import type { Exit, InitRecord } from "./init-types.js";
 import { decodeSpec, MAX_SPEC_BYTES } from "./spawn-spec.js";
 
@@ -16,7 +16,7 @@ export function exitOf(message: InitMessage): Exit {
 }
 
 /** ZI_RECORD with its descriptors, which it takes over: the spec's is read and closed; all are closed when this throws. */
-function readRecord(message: InitMessage, fds: readonly number[]): InitRecord {
+export function readRecord(message: InitMessage, fds: readonly number[]): InitRecord {
   const [specFd, ...keptFds] = fds;
   try {
     const flags = Array.from(
@@ -53,51 +53,6 @@ function readWhole(fd: number): Buffer {
   return bytes;
 }
 
-/** The answer to ZI_LIST as it comes. It is complete when its end has come, and exec's result of each record that was starting. */
-export class RecordList {
-  readonly #records = new Map<bigint, InitRecord>();
-  readonly #starting = new Set<bigint>();
-  #ended = false;
-
-  get complete(): boolean {
-    return this.#ended && this.#starting.size === 0;
-  }
-
-  get records(): InitRecord[] {
-    return [...this.#records.values()];
-  }
-
-  /** ZI_RECORD; takes over the descriptors. */
-  add(message: InitMessage, fds: readonly number[]): void {
-    this.#records.set(message.token, readRecord(message, fds));
-    if (message.flags & RECORD_STARTING) this.#starting.add(message.token);
-  }
-
-  /** ZI_LIST_END. */
-  end(): void {
-    this.#ended = true;
-  }
-
-  /** ZI_SPAWNED of any process. */
-  started(token: bigint): void {
-    this.#starting.delete(token);
-  }
-
-  /** ZI_SPAWN_FAILED of any process: PID 1 has forgotten it. */
-  failed(token: bigint): void {
-    this.#starting.delete(token);
-    const record = this.#records.get(token);
-    this.#records.delete(token);
-    if (record) closeKept(record);
-  }
-
-  /** Closes what nobody will take. */
-  discard(): void {
-    for (const record of this.#records.values()) closeKept(record);
-    this.#records.clear();
-  }
-}
-
-function closeKept(record: InitRecord): void {
+export function closeKept(record: InitRecord): void {
   for (const fd of record.kept) if (fd !== undefined) closeFd(fd);
 }

@@ -53,7 +53,7 @@ _Noreturn static void become_agent(int control_fd)
 	bool ready = control_fd == ZI_CONTROL_FD ? fcntl(control_fd, F_SETFD, 0) == 0 : dup2(control_fd, ZI_CONTROL_FD) >= 0;
 	if (ready && syscall(SYS_close_range, ZI_CONTROL_FD + 1, ~0u, 0) == 0)
 		execvpe(command.argv[0], command.argv, command.env);
-	say("cannot start the agent %s: %s", command.argv[0], strerror(errno));
+	warn("cannot start the agent %s: %s", command.argv[0], strerror(errno));
 	_exit(127);
 }
 
@@ -65,7 +65,7 @@ static void start(void)
 	if (control_fd >= 0 && pid == 0)
 		become_agent(control_fd);
 	if (control_fd < 0 || pid < 0) {
-		say("cannot start the agent: %s", strerror(errno));
+		warn("cannot start the agent: %s", strerror(errno));
 		pid = 0;
 		control_close();
 		next_start_ms = now_ms() + BACKOFF_MOST_MS;
@@ -105,7 +105,7 @@ bool agent_ended(pid_t ended, int status)
 		backoff_ms = BACKOFF_MOST_MS;
 	next_start_ms = now_ms() + backoff_ms;
 	if (!powering_off())
-		say("the agent ended after %lld ms by %s %d; next start in %d ms", (long long)lived_ms,
+		warn("the agent ended after %lld ms by %s %d; next start in %d ms", (long long)lived_ms,
 		    WIFSIGNALED(status) ? "signal" : "exit", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), backoff_ms);
 	return true;
 }

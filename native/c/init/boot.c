@@ -77,7 +77,7 @@ static void load_modules(void)
 		snprintf(path, sizeof path, MODULES "/%s", entries[i]->d_name);
 		int fd = open(path, O_RDONLY | O_CLOEXEC);
 		if (fd < 0 || (syscall(SYS_finit_module, fd, "", 0) != 0 && errno != EEXIST))
-			say("cannot load %s: %s", path, strerror(errno));
+			warn("cannot load %s: %s", path, strerror(errno));
 		if (fd >= 0)
 			close(fd);
 		unlink(path); /* the initramfs is memory */
@@ -97,7 +97,7 @@ static void enable_controllers(const char *cgroup)
 	if (fd >= 0)
 		close(fd);
 	if (length < 0) {
-		say("cannot read %s: %s", path, strerror(errno));
+		warn("cannot read %s: %s", path, strerror(errno));
 		return;
 	}
 	names[length] = 0;
@@ -107,7 +107,7 @@ static void enable_controllers(const char *cgroup)
 		fd = open(path, O_WRONLY | O_CLOEXEC);
 		/* One by one: a controller that refuses must not take the others with it. */
 		if (fd < 0 || write(fd, word, (size_t)n) != n)
-			say("cannot enable %s in %s: %s", name, cgroup, strerror(errno));
+			warn("cannot enable %s in %s: %s", name, cgroup, strerror(errno));
 		if (fd >= 0)
 			close(fd);
 	}
@@ -117,7 +117,7 @@ static int make_cgroups(void)
 {
 	enable_controllers(CGROUP);
 	if (mkdir(CGROUP "/zone", 0755) != 0 || mkdir(CGROUP "/agent", 0755) != 0)
-		say("cannot make the cgroups: %s", strerror(errno));
+		warn("cannot make the cgroups: %s", strerror(errno));
 	enable_controllers(CGROUP "/zone");
 	return open(CGROUP "/agent", O_PATH | O_DIRECTORY | O_CLOEXEC); /* -1: the agent stays in PID 1's */
 }
@@ -128,7 +128,7 @@ static void raise_loopback(void)
 	struct ifreq request = {.ifr_name = "lo", .ifr_flags = IFF_UP};
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &request) != 0)
-		say("cannot raise the loopback interface: %s", strerror(errno));
+		warn("cannot raise the loopback interface: %s", strerror(errno));
 	if (fd >= 0)
 		close(fd);
 }
@@ -137,7 +137,7 @@ static void protect_from_oom(void)
 {
 	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 	if (fd < 0 || write(fd, "-1000", 5) != 5)
-		say("cannot set oom_score_adj: %s", strerror(errno));
+		warn("cannot set oom_score_adj: %s", strerror(errno));
 	if (fd >= 0)
 		close(fd);
 }
@@ -150,7 +150,7 @@ static char *command_line(void)
 	int fd = open("/proc/cmdline", O_RDONLY | O_CLOEXEC);
 	ssize_t length = fd < 0 ? -1 : read(fd, text + head, sizeof text - head - 1);
 	if (length < 0)
-		say("cannot read /proc/cmdline: %s", strerror(errno));
+		warn("cannot read /proc/cmdline: %s", strerror(errno));
 	if (fd >= 0)
 		close(fd);
 	text[head + (length > 0 ? (size_t)length : 0)] = 0;

@@ -29,11 +29,13 @@ static void need(bool ok, enum zi_stage stage)
 
 void child_reset_signals(void)
 {
-	struct sigaction action = {.sa_handler = SIG_DFL};
+	/* The kernel's struct sigaction, all zero: SIG_DFL. libc's wrapper refuses the signals that it keeps for itself, which
+	 * a process must not inherit ignored either. */
+	const uint64_t action[4] = {0};
 	sigset_t none;
-	/* EINVAL for those that cannot be set (SIGKILL, SIGSTOP, libc's own). */
-	for (int signal = 1; signal <= SIGRTMAX; signal++)
-		sigaction(signal, &action, NULL);
+	/* EINVAL for SIGKILL and SIGSTOP. */
+	for (int signal = 1; signal < NSIG; signal++)
+		syscall(SYS_rt_sigaction, signal, action, NULL, sizeof(uint64_t));
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }

@@ -9,6 +9,7 @@
 #include "init.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -38,7 +39,7 @@ int control_open(void)
 	return pair[1];
 }
 
-/* The agent is gone. What it was still to be told the next one learns by ZI_LIST; a failed exec is nobody's business then. */
+/* The agent is gone. What it was still to be told of processes the next one learns by ZI_LIST. */
 void control_close(void)
 {
 	if (socket_fd >= 0)
@@ -48,10 +49,15 @@ void control_close(void)
 	outbox_first = outbox_last = NULL;
 	list_cursor = NOT_LISTING;
 	for (size_t i = 0; i < ZI_MAX_RECORDS; i++) {
-		records[i].known = false;
-		records[i].tell = 0;
-		if (records[i].state == RECORD_FAILED)
-			record_free(&records[i]);
+		struct record *record = &records[i];
+		record->known = false;
+		record->tell = 0;
+		spawn_result(record); /* if it has come */
+		/* A spawn without a result is undone, and a failed one is nobody's business any more. */
+		if (record->state == RECORD_STARTING)
+			record_signal(record, SIGKILL, false);
+		if (record->state == RECORD_STARTING || record->state == RECORD_FAILED)
+			record_free(record);
 	}
 }
 
@@ -103,7 +109,7 @@ static bool send_message(const struct zi_msg *message, const int *fds, size_t nf
 	if (sendmsg(socket_fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof *message)
 		return true;
 	if (errno != EAGAIN && errno != EINTR && errno != EPIPE && errno != ECONNRESET)
-		say("cannot send to the agent: %s", strerror(errno));
+		warn("cannot send to the agent: %s", strerror(errno));
 	if (errno != EAGAIN && errno != EINTR)
 		lose_agent();
 	return false;
@@ -156,8 +162,6 @@ static bool send_record(struct record *record)
 	int fds[1 + ZI_MAX_KEPT];
 	size_t nfds = 0;
 	struct zi_msg message = {.type = ZI_RECORD, .token = record->token, .pid = record->pid};
-	if (record->state == RECORD_STARTING)
-		message.flags |= ZI_RECORD_STARTING;
 	if (record->state == RECORD_EXITED) {
 		message.flags |= ZI_RECORD_EXITED;
 		message.status = record->status;
@@ -180,7 +184,7 @@ static bool send_list(void)
 {
 	for (; list_cursor < ZI_MAX_RECORDS; list_cursor++) {
 		struct record *record = &records[list_cursor];
-		if (record->state != RECORD_FREE && record->state != RECORD_FAILED && !send_record(record))
+		if ((record->state == RECORD_RUNNING || record->state == RECORD_EXITED) && !send_record(record))
 			return false;
 	}
 	if (list_cursor == ZI_MAX_RECORDS && !send_message(&(struct zi_msg){.type = ZI_LIST_END}, NULL, 0))

@@ -11,7 +11,8 @@
 
 /* log.c */
 extern bool in_vm; /* PID 1 of a zone; false: --foreground */
-__attribute__((format(printf, 1, 2))) void say(const char *format, ...);
+__attribute__((format(printf, 1, 2))) void say(const char *format, ...);  /* shown by a console that is not "quiet" */
+__attribute__((format(printf, 1, 2))) void warn(const char *format, ...); /* something failed: shown by every console */
 /* Says why and powers off (in the foreground: exits with 1). PID 1 of a zone must never return to the kernel: it would panic. */
 __attribute__((format(printf, 1, 2))) _Noreturn void fatal(const char *format, ...);
 

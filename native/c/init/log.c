@@ -35,6 +35,14 @@ void say(const char *format, ...)
 	va_end(arguments);
 }
 
+void warn(const char *format, ...)
+{
+	va_list arguments;
+	va_start(arguments, format);
+	put("<3>", format, arguments);
+	va_end(arguments);
+}
+
 void fatal(const char *format, ...)
 {
 	va_list arguments;

@@ -73,7 +73,7 @@ static void end_all(void)
 		if (pid < 0 && errno == ECHILD)
 			return;
 		if (now_ms() >= give_up_ms) {
-			say("some processes do not end; going on without them");
+			warn("some processes do not end; going on without them");
 			return;
 		}
 		rest_ms(2);

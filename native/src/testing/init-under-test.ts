@@ -65,12 +65,10 @@ export class InitUnderTest {
 
   /** Kills the agent with SIGKILL and speaks for the next one. */
   async restartAgent(): Promise<void> {
-    const closed = new Promise<Error>((resolve) => {
-      this.client.onClose = resolve;
-    });
+    const before = this.client;
     process.kill(this.agentPid, "SIGKILL");
-    await closed;
     await this.nextAgent();
+    before.close();
   }
 
   /** Speaks for the agent that PID 1 has started anew. */
