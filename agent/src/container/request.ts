@@ -77,7 +77,7 @@ function checkLimits(limits: zone.agent.v1.Limits.$Properties): CgroupLimits {
 }
 
 /** 0 is undefined: no limit. */
-function limit(reason: string, name: string, field: unknown): number | undefined {
+function limit(reason: string, name: string, field: number | null | undefined): number | undefined {
   const value = exactInteger(field);
   if (value === undefined) throw invalid(reason, `${name} is ${field}, which is larger than can be counted`);
   return value === 0 ? undefined : value;

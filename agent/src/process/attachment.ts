@@ -255,7 +255,7 @@ export class Attachment {
   }
 }
 
-function offsetField(field: unknown): number {
+function offsetField(field: number | null | undefined): number {
   const offset = exactInteger(field);
   if (offset === undefined) throw invalid("INVALID_OFFSET", `offset ${field} is beyond what is counted`);
   return offset;

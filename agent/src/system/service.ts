@@ -77,7 +77,7 @@ export function systemService(parts: SystemParts): Handlers<typeof SystemService
 /** Time for the answer to cross a slow link. */
 const SHUTDOWN_DELAY_MS = 50;
 
-function logCursor(field: unknown, logs: LogRing): number {
+function logCursor(field: number | null | undefined, logs: LogRing): number {
   const cursor = exactInteger(field);
   if (cursor !== undefined && cursor <= logs.next) return cursor;
   throw agentError(
