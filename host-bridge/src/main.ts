@@ -1,5 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { logVerbosity, setLogVerbosity } from "@grpc/grpc-js";
 import { ZoneError } from "@zone/proto";
 import { pino } from "pino";
 import { hostChecks } from "./api/doctor.js";
@@ -18,6 +19,8 @@ const USAGE_ERROR = 2;
 /** Everything is put together here; nothing else in the bridge knows QEMU, the environment or the process. */
 async function main(options: BridgeOptions, env: NodeJS.ProcessEnv): Promise<void> {
   const { stateDir, runDir, imageDir } = options;
+  // grpc-js prints metadata that it cannot take, which a zone may have chosen.
+  setLogVerbosity(logVerbosity.NONE);
   const log = pino(
     { level: options.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime },
     pino.destination(2),

@@ -22,6 +22,10 @@ export function messagePrefix(length: number): Buffer {
   return prefix;
 }
 
+/** A chunk below this is joined with what came before it. */
+const SMALL_BYTES = 4096;
+const BLOCK_BYTES = 64 * 1024;
+
 /**
  * Takes chunks, gives whole messages. It allocates only for a message that came in more than one chunk, and only when its last
  * byte is there; a length over `maxBytes` throws as soon as the prefix is read.
@@ -29,6 +33,9 @@ export function messagePrefix(length: number): Buffer {
 export class MessageDecoder {
   #chunks: Buffer[] = [];
   #bytes = 0;
+  /** Where small chunks are joined; what is before #blockUsed never changes, so that messages may be views of it. */
+  #block = Buffer.alloc(0);
+  #blockUsed = 0;
   /** Length of the message that comes next, once its prefix has been read. */
   #length: number | undefined;
 
@@ -36,8 +43,24 @@ export class MessageDecoder {
 
   push(chunk: Buffer): void {
     if (chunk.length === 0) return;
-    this.#chunks.push(chunk);
     this.#bytes += chunk.length;
+    if (chunk.length >= SMALL_BYTES || this.#chunks.length === 0) this.#chunks.push(chunk);
+    else this.#append(chunk);
+  }
+
+  /** Joins small chunks: a peer that sends bytes one by one must not make us keep a Buffer for each. */
+  #append(chunk: Buffer): void {
+    if (this.#block.length - this.#blockUsed < chunk.length) {
+      this.#block = Buffer.allocUnsafeSlow(BLOCK_BYTES);
+      this.#blockUsed = 0;
+    }
+    const end = this.#blockUsed + chunk.length;
+    chunk.copy(this.#block, this.#blockUsed);
+    const last = this.#chunks.at(-1);
+    const continues = last?.buffer === this.#block.buffer && last.byteOffset + last.length === this.#blockUsed;
+    if (last && continues) this.#chunks[this.#chunks.length - 1] = this.#block.subarray(last.byteOffset, end);
+    else this.#chunks.push(this.#block.subarray(this.#blockUsed, end));
+    this.#blockUsed = end;
   }
 
   /** True when there are bytes of a message that is not whole. */

@@ -57,7 +57,13 @@ export class ApiServer {
 
   /** Serves from now on. */
   async listen(): Promise<void> {
-    this.#listener = await listenAt(this.#path, this.#options.members.gids[0], (socket) => this.#accept(socket));
+    const { log, members } = this.#options;
+    this.#listener = await listenAt(
+      this.#path,
+      members.gids[0],
+      (socket) => this.#accept(socket),
+      (error) => log.warn({ error: error.message }, "a connection could not be accepted"),
+    );
   }
 
   /** Takes no more calls and ends those that run after `graceMs`. */

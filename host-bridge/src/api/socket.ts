@@ -9,6 +9,7 @@ export async function listenAt(
   path: string,
   gid: number | undefined,
   onConnection: (socket: Socket) => void,
+  onError: (error: Error) => void,
 ): Promise<Server> {
   const server = createServer(onConnection);
   const temporary = `${path}.new`;
@@ -18,7 +19,12 @@ export async function listenAt(
   try {
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
-      server.listen(temporary, resolve);
+      server.listen(temporary, () => {
+        server.off("error", reject);
+        // accept(2) can fail at any time, for want of descriptors for instance; the next one may not.
+        server.on("error", onError);
+        resolve();
+      });
     });
   } finally {
     process.umask(umask);

@@ -145,8 +145,3 @@ export class LogFile {
     return size;
   }
 }
-
-/** Removes a log's files. */
-export async function removeLog(path: string): Promise<void> {
-  await Promise.all(["", ".1", ".new"].map((suffix) => rm(path + suffix, { force: true })));
-}

@@ -3,6 +3,9 @@ import { type MainExit, NO_EXIT_CODE } from "./life.js";
 import { MAIN } from "./spec.js";
 import { delay, persist, type ZoneLink } from "./zone-link.js";
 
+/** Characters that are kept of why the main process did not start, which the zone says. */
+const MAX_FAILURE_MESSAGE = 1024;
+
 /** How a zone's main process came to its end. */
 export type MainOutcome =
   | { kind: "exited"; exit: MainExit }
@@ -33,8 +36,8 @@ async function waitForMain(link: ZoneLink, signal: AbortSignal): Promise<MainOut
   if (process?.failure) {
     return {
       kind: "failed",
-      message: process.failure.message ?? "",
-      exitCode: process.failure.exitCode || NO_EXIT_CODE,
+      message: (process.failure.message ?? "").slice(0, MAX_FAILURE_MESSAGE),
+      exitCode: (process.failure.exitCode ?? 0) & 0xff || NO_EXIT_CODE,
     };
   }
   // A zone is hostile: what cannot be an exit is made one.

@@ -6,6 +6,9 @@ import type { EventHub, ZoneEventType } from "./event-hub.js";
 import { type LifeEvent, transition } from "./life.js";
 import { type ZoneMessage, zoneMessage } from "./zone-message.js";
 
+/** Characters that are kept of each thing that a zone says of itself. */
+const MAX_FACT = 128;
+
 /** A zone's record: the only place where it changes, is written, and its changes are told. */
 export class ZoneJournal {
   readonly #store: StateStore;
@@ -55,8 +58,13 @@ export class ZoneJournal {
 
   /** Keeps what the zone said of itself. */
   noteFacts({ kernelRelease, agentVersion, machineId }: ZoneFacts): void {
-    if (this.#record.facts?.agentVersion === agentVersion) return;
-    this.#record = { ...this.#record, facts: { kernelRelease, agentVersion, machineId } };
+    // A zone is hostile, and this goes into every answer that has the zone.
+    const [kernel, agent, machine] = [kernelRelease, agentVersion, machineId].map((fact) => fact.slice(0, MAX_FACT));
+    if (this.#record.facts?.agentVersion === agent) return;
+    this.#record = {
+      ...this.#record,
+      facts: { kernelRelease: kernel ?? "", agentVersion: agent ?? "", machineId: machine ?? "" },
+    };
     this.#write().catch((error) => this.#onWriteFailed(error));
   }
 

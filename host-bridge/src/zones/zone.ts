@@ -85,8 +85,9 @@ export class Zone {
 
   /** Answers with the main process started, or held. Rejects with why it could not be: the zone is ENDED then, or removed. */
   async start(hold: boolean, progress: ProgressFn, signal: AbortSignal): Promise<void> {
-    if (this.record.life.state !== "created") {
-      const message = `zone ${this.name} is ${this.record.life.state}: only a zone that is created can be started`;
+    if (this.record.life.state !== "created" || this.#removing) {
+      const state = this.#removing ? "being removed" : this.record.life.state;
+      const message = `zone ${this.name} is ${state}: only a zone that is created can be started`;
       throw this.#precondition("ZONE_NOT_CREATED", message);
     }
     // Written while the domain is being made: whichever of the two a crash leaves out, a later bridge ends the zone.
