@@ -1,5 +1,4 @@
 import { close, ftruncate, openSync, renameSync, write } from "node:fs";
-import { rm } from "node:fs/promises";
 import { promisify } from "node:util";
 import { readRecords } from "./log-reader.js";
 import { encodeLogRecord, HEADER_BYTES, type LogRecord, type LogStream } from "./log-record.js";
