@@ -128,6 +128,8 @@ describe("stdio", () => {
       });
     });
     first.cancel();
+    // Stdin has one holder, and the agent hears of the cancellation in its own time.
+    while ((await bridge.process_.get({ id }, inZone("io"))).process?.attached !== 0);
     const cut = 777;
     const second = bridge.process_.attach(inZone("io"));
     const rest: Buffer[] = [];
