@@ -2,12 +2,24 @@ import { join } from "node:path";
 import * as grpc from "@grpc/grpc-js";
 import type { AgentIdentity } from "@zone/link";
 import type { InitClient } from "@zone/native";
-import { ContainerService, ProcessService, SystemService } from "@zone/proto";
+import {
+  CgroupService,
+  ContainerService,
+  FileService,
+  MountService,
+  NetworkService,
+  ProcessService,
+  SystemService,
+} from "@zone/proto";
 import type { Logger } from "pino";
+import { cgroupService } from "./cgroup/service.js";
 import { ContainerTable, type ContainerTableOptions } from "./container/container-table.js";
 import { containerService } from "./container/service.js";
 import { agentError } from "./errors.js";
+import { fileService } from "./file/service.js";
 import { IdleCollector } from "./memory.js";
+import { mountService } from "./mount/service.js";
+import { networkService } from "./network/service.js";
 import { OffsetFile } from "./process/offset-file.js";
 import { ProcessTable } from "./process/process-table.js";
 import { processService } from "./process/service.js";
@@ -36,7 +48,9 @@ export interface AgentOptions {
   loadRawServices(services: readonly string[], health: Health): Promise<RawServices>;
 }
 
-const SERVICES = ["zone.agent.v1.Process", "zone.agent.v1.Container", "zone.agent.v1.System"];
+const SERVICES = ["Process", "Container", "Mount", "Cgroup", "Network", "File", "System"].map(
+  (name) => `zone.agent.v1.${name}`,
+);
 
 /** The agent: its tables, and servers of its services. */
 export class Agent {
@@ -133,6 +147,10 @@ export class Agent {
       ContainerService,
       containerService(this.#containers, (id) => this.#processes.initOf(id)?.id, admit),
     );
+    server.addService(MountService, mountService());
+    server.addService(CgroupService, cgroupService());
+    server.addService(NetworkService, networkService());
+    server.addService(FileService, fileService());
     server.addService(SystemService, this.#systemService());
     let raw: Promise<RawServices> | undefined;
     const load = () => {

@@ -18,13 +18,14 @@ export const BOOT_MODULES: readonly WantedModule[] = [
   { name: "virtio_blk", why: "the disks: the zone's root, and the workload's image" },
   { name: "erofs", why: "the file system of those disks" },
   { name: "overlay", why: "the writable layer over a workload's image" },
+  { name: "virtio_net", why: "the network interface, which must be there before a template is cloned" },
+  { name: "virtio_balloon", why: "gives unused memory back to the host, and takes some when a zone is to shrink" },
 ];
 
 /** In the root file system, below /lib/modules, for loading when they are first wanted. */
 export const LATER_MODULES: readonly WantedModule[] = [
-  { name: "virtio_net", why: "a network interface, for zones that have one" },
-  { name: "virtio_balloon", why: "gives unused memory back to the host" },
   { name: "virtio_mem", why: "grows and shrinks the zone's memory" },
+  { name: "xfs", why: "volumes that are xfs" },
   { name: "virtiofs", why: "folders shared by the host" },
   { name: "squashfs", why: "workload images that are squashfs" },
   { name: "loop", why: "disk images inside of file systems" },

@@ -12,13 +12,20 @@ export interface CallOptions {
   metadata?: Record<string, string>;
 }
 
+/** The client's end of a client-streaming call: its requests, and what it is answered when they have ended. */
+export interface ClientStream<Request, Response> {
+  requests: grpc.ClientWritableStream<Request>;
+  /** Rejects with a ZoneError, also before the requests have ended. */
+  response: Promise<Response>;
+}
+
 /** A typed client of a service: promises for unary methods, grpc-js streams for the rest. Errors are ZoneErrors. */
 export type ServiceClient<S> = {
   [Name in keyof S]: S[Name] extends Method<infer Kind, infer Request, unknown, never, infer Response>
     ? {
         unary: (request: Request, options?: CallOptions) => Promise<Response>;
         serverStream: (request: Request, options?: CallOptions) => grpc.ClientReadableStream<Response>;
-        clientStream: never;
+        clientStream: (options?: CallOptions) => ClientStream<Request, Response>;
         bidi: (options?: CallOptions) => grpc.ClientDuplexStream<Request, Response>;
       }[Kind]
     : never;
@@ -82,7 +89,21 @@ function call(method: Service[string], client: grpc.Client): unknown {
           ),
         );
     case "clientStream":
-      return undefined; // no service has one
+      return (options: CallOptions = {}) => {
+        let answered: (error: grpc.ServiceError | null, response: unknown) => void;
+        const response = new Promise((resolve, reject) => {
+          answered = (error, answer) => (error ? reject(ZoneError.from(error)) : resolve(answer));
+        });
+        const requests = client.makeClientStreamRequest(
+          path,
+          requestSerialize,
+          responseDeserialize,
+          metadataOf(options),
+          callOptionsOf(options),
+          (error, answer) => answered(error, answer),
+        );
+        return { requests: cancelOn(options.signal, requests), response };
+      };
   }
 }
 

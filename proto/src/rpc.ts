@@ -1,4 +1,4 @@
-import type * as grpc from "@grpc/grpc-js";
+import * as grpc from "@grpc/grpc-js";
 
 /** What a generated message class offers. */
 interface MessageClass<In, Out> {
@@ -60,3 +60,15 @@ export type Handlers<S> = {
       }[Kind]
     : never;
 };
+
+/** Handlers of `service` that all answer UNIMPLEMENTED, to be overridden one by one. */
+export function unimplemented<S extends { [Name in keyof S]: Service[string] }>(service: S): Handlers<S> {
+  const handlers: Record<string, unknown> = {};
+  for (const [name, { path, responseStream }] of Object.entries(service) as [string, Service[string]][]) {
+    const status = { code: grpc.status.UNIMPLEMENTED, details: `${path} is not served here` };
+    const answer = (_: unknown, callback: (error: typeof status) => void) => callback(status);
+    const fail = (call: { emit(event: "error", error: typeof status): boolean }) => call.emit("error", status);
+    handlers[name] = responseStream ? fail : answer;
+  }
+  return handlers as Handlers<S>;
+}

@@ -68,7 +68,7 @@ function checkRootfs(rootfs: zone.agent.v1.Rootfs.$Properties): Rootfs {
   return { blockSerial, fsType, waitMs, readOnly: rootfs.readOnly ?? false, writableBytes };
 }
 
-function checkLimits(limits: zone.agent.v1.Limits.$Properties): CgroupLimits {
+function checkLimits(limits: zone.agent.v1.Resources.$Properties): CgroupLimits {
   return {
     cpuMillis: limit("INVALID_LIMIT", "cpu_millis", limits.cpuMillis),
     memoryBytes: limit("INVALID_LIMIT", "memory_bytes", limits.memoryBytes),

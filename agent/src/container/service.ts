@@ -1,4 +1,4 @@
-import { type ContainerService, type Handlers, toTimestamp, type zone } from "@zone/proto";
+import { ContainerService, type Handlers, toTimestamp, unimplemented, type zone } from "@zone/proto";
 import { unaryHandler } from "../handlers.js";
 import type { Container, ContainerTable } from "./container-table.js";
 import { checkContainer } from "./request.js";
@@ -15,6 +15,7 @@ export function containerService(
     createdAt: toTimestamp(createdAt),
   });
   return {
+    ...unimplemented(ContainerService),
     create: unaryHandler(async (request) => {
       admit();
       return { container: toInfo(await containers.create(checkContainer(request))) };

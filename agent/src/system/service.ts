@@ -1,6 +1,6 @@
 import { PROTOCOL_MAX, PROTOCOL_MIN } from "@zone/link";
 import { addEntropy } from "@zone/native";
-import { type Handlers, type SystemService, toTimestamp, type zone } from "@zone/proto";
+import { type Handlers, SystemService, toTimestamp, unimplemented, type zone } from "@zone/proto";
 import { agentError, invalid } from "../errors.js";
 import { streamHandler, unaryHandler } from "../handlers.js";
 import { LIMITS } from "../limits.js";
@@ -32,6 +32,7 @@ const FEATURES = ["process", "container", "renew", "events", "logs"];
 /** zone.agent.v1.System. */
 export function systemService(parts: SystemParts): Handlers<typeof SystemService> {
   return {
+    ...unimplemented(SystemService),
     info: unaryHandler(() => info(parts)),
     setTime: unaryHandler((request) => ({ adjustedMs: adjustClock(checkTime(request.time)) })),
     addEntropy: unaryHandler((request) => {

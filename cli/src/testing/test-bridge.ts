@@ -1,6 +1,14 @@
 import { randomBytes } from "node:crypto";
 import * as grpc from "@grpc/grpc-js";
-import { type Handlers, HostService, ImagesService, ProcessService, toTimestamp, ZonesService } from "@zone/proto";
+import {
+  type Handlers,
+  HostService,
+  ImagesService,
+  ProcessService,
+  toTimestamp,
+  unimplemented,
+  ZonesService,
+} from "@zone/proto";
 import { api } from "../messages.js";
 import { HostProcess, type KeptOutput } from "./host-process.js";
 import { processHandlers } from "./process-service.js";
@@ -99,6 +107,7 @@ export class TestBridge {
 
   private zonesHandlers(): Handlers<typeof ZonesService> {
     return {
+      ...unimplemented(ZonesService),
       create: streaming(
         this.calls,
         "create",

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fromDuration, type Handlers, toTimestamp, type ZonesService, type zone } from "@zone/proto";
+import { fromDuration, type Handlers, toTimestamp, unimplemented, ZonesService, type zone } from "@zone/proto";
 import type { Logger } from "pino";
 import type { ProgressFn } from "../domains/driver.js";
 import { type ReadRecord, readLog } from "../logs/log-reader.js";
@@ -27,6 +27,7 @@ export function zonesService(
 ): Handlers<typeof ZonesService> {
   const find = (wanted: string) => zones.get(wanted, caller);
   return {
+    ...unimplemented(ZonesService),
     create: streamCall(log, async ({ spec }, send, signal, sendProgress) => {
       const made = await zones.create(spec ?? {}, caller, progressTo(sendProgress), signal);
       try {
