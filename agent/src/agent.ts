@@ -12,7 +12,10 @@ import {
   SystemService,
 } from "@zone/proto";
 import type { Logger } from "pino";
+import { CgroupTree } from "./cgroup/cgroup-tree.js";
+import { OomLog } from "./cgroup/oom-log.js";
 import { cgroupService } from "./cgroup/service.js";
+import { type CgroupNews, CgroupWatcher } from "./cgroup/watcher.js";
 import { ContainerTable, type ContainerTableOptions } from "./container/container-table.js";
 import { containerService } from "./container/service.js";
 import { agentError } from "./errors.js";
@@ -56,6 +59,9 @@ const SERVICES = ["Process", "Container", "Mount", "Cgroup", "Network", "File", 
 export class Agent {
   readonly #options: AgentOptions;
   readonly #events = new EventHub<ZoneEvent>(Date.now);
+  readonly #cgroupNews = new EventHub<CgroupNews>(Date.now);
+  readonly #cgroups: CgroupTree;
+  readonly #cgroupWatcher: CgroupWatcher | undefined;
   readonly #processes: ProcessTable;
   readonly #containers: ContainerTable;
   readonly #collector = new IdleCollector();
@@ -69,15 +75,30 @@ export class Agent {
     const { init, log } = options;
     this.#options = options;
     this.#renewed = readIdentity(options.identity);
+    const { cgroups: root, sysBlock } = options.containers;
+    this.#cgroupWatcher = root === undefined ? undefined : new CgroupWatcher(root, new OomLog(), this.#onCgroupNews);
+    this.#cgroups = new CgroupTree({
+      ...{ root, sysBlock },
+      isContainer: (id) => this.#containers.get(id) !== undefined,
+      made: (path) => this.#cgroupWatcher?.watch(path),
+      removed: (path) => this.#cgroupWatcher?.forget(path),
+      now: Date.now,
+    });
     this.#containers = new ContainerTable({
       ...options.containers,
       running: (id) => this.#processes.initOf(id) !== undefined,
+      initPid: (id) => {
+        const init = this.#processes.initOf(id)?.state;
+        return init?.name === "running" ? init.pid : undefined;
+      },
       created: (id) => {
         log.info({ container: id }, "container created");
+        this.#cgroupWatcher?.watch(id);
         this.#events.publish({ containerCreated: { id } });
       },
       deleted: (id) => {
         log.info({ container: id }, "container deleted");
+        this.#cgroupWatcher?.forget(id);
         this.#events.publish({ containerDeleted: { id } });
       },
       now: Date.now,
@@ -111,6 +132,7 @@ export class Agent {
   static async start(options: AgentOptions): Promise<Agent> {
     const agent = new Agent(options);
     await agent.#containers.recover();
+    for (const path of agent.#cgroups.paths()) agent.#cgroupWatcher?.watch(path);
     if (options.init.restarts > 0) {
       const taken = agent.#processes.recover(await options.init.list());
       options.log.warn({ restarts: options.init.restarts, processes: taken }, "the agent was restarted");
@@ -148,7 +170,7 @@ export class Agent {
       containerService(this.#containers, (id) => this.#processes.initOf(id)?.id, admit),
     );
     server.addService(MountService, mountService());
-    server.addService(CgroupService, cgroupService());
+    server.addService(CgroupService, cgroupService(this.#cgroups, this.#cgroupNews, admit));
     server.addService(NetworkService, networkService());
     server.addService(FileService, fileService());
     server.addService(SystemService, this.#systemService());
@@ -163,6 +185,15 @@ export class Agent {
     });
     return server;
   }
+
+  readonly #onCgroupNews = (news: CgroupNews): void => {
+    this.#cgroupNews.publish(news);
+    const [id = ""] = news.path.split("/");
+    if (!news.oomKill || !this.#containers.get(id)) return;
+    const { count, victims } = news.oomKill;
+    this.#options.log.warn({ container: id, count, victims: victims?.map(({ pid }) => pid) }, "out of memory");
+    this.#events.publish({ containerOom: { id, count, victims } });
+  };
 
   #systemService() {
     const { version, imageVersion, init, log, logs, machineId, template } = this.#options;

@@ -6,7 +6,15 @@ type EventMessage = zone.agent.v1.Event.$Properties;
 /** What happens in a zone, as its clients are told; the names are those of Event in system.proto. */
 export type ZoneEvent = Pick<
   EventMessage,
-  "processStarted" | "processEnded" | "containerCreated" | "containerDeleted" | "shuttingDown"
+  | "processStarted"
+  | "processEnded"
+  | "containerCreated"
+  | "containerDeleted"
+  | "containerPaused"
+  | "containerResumed"
+  | "containerOom"
+  | "containerUpdated"
+  | "shuttingDown"
 >;
 
 export function toEventMessage(delivery: Delivery<ZoneEvent>): EventMessage {
