@@ -6,6 +6,7 @@ import type { ContainerPlace } from "../process/process-table.js";
 import { writeAtomically } from "../system/identity.js";
 import { type BlockPaths, findBlockDevice } from "./block-device.js";
 import { createCgroup, removeCgroup } from "./cgroup.js";
+import { type OpenRoot, openRoot } from "./open-root.js";
 import type { ContainerSpec } from "./request.js";
 import { buildRoot, destroyRoot } from "./root.js";
 
@@ -27,6 +28,8 @@ export interface ContainerTableOptions extends BlockPaths {
   cgroups: string | undefined;
   /** Whether the container's init lives. */
   running(id: string): boolean;
+  /** The container's init, in the zone's pid namespace, while it runs. */
+  initPid(id: string): number | undefined;
   created(id: string): void;
   deleted(id: string): void;
   /** Milliseconds since 1970. */
@@ -51,6 +54,13 @@ export class ContainerTable {
   /** Undefined also while it is being deleted: nothing may start in it any more. */
   get(id: string): Container | undefined {
     return this.#busy.has(id) ? undefined : this.#byId.get(id);
+  }
+
+  /** The container's root, for who works with its files: see openRoot. CONTAINER_UNKNOWN. */
+  rootOf(id: string): OpenRoot {
+    const container = this.get(id);
+    if (!container) throw unknownContainer(id);
+    return openRoot(container.rootfs, this.#options.initPid(id));
   }
 
   /** Makes a container; all of it or, when it fails, nothing. */
