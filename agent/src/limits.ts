@@ -40,6 +40,7 @@ export const LIMITS = {
   entropyBytes: { min: 16, max: 512 },
   hostnameBytes: 63,
   instanceIdLength: 64,
+  onlineWaitMs: { default: 5000, max: 60_000 },
   shutdownGraceMs: { default: 2000, max: 600_000 },
 
   blockSerialBytes: 20,

@@ -9,6 +9,7 @@ import type { EventHub } from "./event-hub.js";
 import { adjustClock, checkEntropy, checkRenewal, checkTime, type Identity, type Renewal } from "./identity.js";
 import { zoneFigures } from "./info.js";
 import type { LogRing } from "./log-ring.js";
+import { bringOnline } from "./online.js";
 import { writeFrom } from "./stream-writer.js";
 import { toEventMessage, type ZoneEvent } from "./zone-event.js";
 
@@ -27,7 +28,9 @@ export interface SystemParts {
   powerOff(graceMs: number): void;
 }
 
-const FEATURES = ["process", "container", "renew", "events", "logs"];
+const FEATURES = ["process", "container", "mount", "cgroup", "network", "file", "renew", "online", "events", "logs"];
+
+const ONLINE_PATHS = { system: "/sys/devices/system", meminfo: "/proc/meminfo" };
 
 /** zone.agent.v1.System. */
 export function systemService(parts: SystemParts): Handlers<typeof SystemService> {
@@ -62,6 +65,14 @@ export function systemService(parts: SystemParts): Handlers<typeof SystemService
         return { ...found.record, lost: found.lost };
       };
       return writeFrom(call, next, (wake) => parts.logs.follow(wake));
+    }),
+    online: unaryHandler((request, signal) => {
+      const { default: usual, max } = LIMITS.onlineWaitMs;
+      const memoryTotalBytes = exactInteger(request.memoryBytes);
+      const waitMs = request.waitMs || usual;
+      if (memoryTotalBytes === undefined || waitMs > max)
+        throw invalid("INVALID_SIZE", `memory_bytes is ${request.memoryBytes}, wait_ms is ${waitMs} (at most ${max})`);
+      return bringOnline({ cpus: request.cpus, memoryTotalBytes }, waitMs, ONLINE_PATHS, signal);
     }),
     shutdown: unaryHandler((request) => {
       const { default: usual, max } = LIMITS.shutdownGraceMs;
