@@ -17,11 +17,13 @@ import { OomLog } from "./cgroup/oom-log.js";
 import { cgroupService } from "./cgroup/service.js";
 import { type CgroupNews, CgroupWatcher } from "./cgroup/watcher.js";
 import { ContainerTable, type ContainerTableOptions } from "./container/container-table.js";
+import { rewriteEtcFiles } from "./container/etc-files.js";
 import { containerService } from "./container/service.js";
-import { agentError } from "./errors.js";
+import { agentError, describe } from "./errors.js";
 import { fileService } from "./file/service.js";
 import { IdleCollector } from "./memory.js";
 import { mountService } from "./mount/service.js";
+import { ZoneNames } from "./network/names.js";
 import { networkService } from "./network/service.js";
 import { OffsetFile } from "./process/offset-file.js";
 import { ProcessTable } from "./process/process-table.js";
@@ -64,6 +66,7 @@ export class Agent {
   readonly #cgroupWatcher: CgroupWatcher | undefined;
   readonly #processes: ProcessTable;
   readonly #containers: ContainerTable;
+  readonly #names: ZoneNames;
   readonly #collector = new IdleCollector();
   readonly #healthWatchers = new Set<() => void>();
   /** What a Renew in this boot has given. */
@@ -84,8 +87,15 @@ export class Agent {
       removed: (path) => this.#cgroupWatcher?.forget(path),
       now: Date.now,
     });
+    this.#names = new ZoneNames(join(options.identity.runDir, "names.json"));
+    this.#names.onChange = () => {
+      rewriteEtcFiles(options.containers.directory, this.#names, (path, error) =>
+        log.warn({ path, error: describe(error) }, "names not rewritten"),
+      );
+    };
     this.#containers = new ContainerTable({
       ...options.containers,
+      names: this.#names,
       running: (id) => this.#processes.initOf(id) !== undefined,
       initPid: (id) => {
         const init = this.#processes.initOf(id)?.state;

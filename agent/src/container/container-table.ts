@@ -6,6 +6,7 @@ import type { ContainerPlace } from "../process/process-table.js";
 import { writeAtomically } from "../system/identity.js";
 import { type BlockPaths, findBlockDevice } from "./block-device.js";
 import { createCgroup, removeCgroup } from "./cgroup.js";
+import type { ZonePart } from "./etc-files.js";
 import { type OpenRoot, openRoot } from "./open-root.js";
 import type { ContainerSpec } from "./request.js";
 import { buildRoot, destroyRoot } from "./root.js";
@@ -26,6 +27,8 @@ export interface ContainerTableOptions extends BlockPaths {
   directory: string;
   /** /sys/fs/cgroup/zone; undefined where there is no cgroup2: containers then have no cgroup, and no limits. */
   cgroups: string | undefined;
+  /** What the zone adds to its containers' /etc/hosts and resolv.conf. */
+  names?: ZonePart;
   /** Whether the container's init lives. */
   running(id: string): boolean;
   /** The container's init, in the zone's pid namespace, while it runs. */
@@ -138,7 +141,7 @@ export class ContainerTable {
     const state = { id, hostname, readOnly, createdAt: this.#options.now() };
     if (cgroup !== undefined) createCgroup(cgroup, spec.limits);
     try {
-      buildRoot(base, device, spec, cgroup);
+      buildRoot(base, device, spec, cgroup, this.#options.names);
     } catch (error) {
       if (cgroup !== undefined) await removeCgroup(cgroup);
       throw error;

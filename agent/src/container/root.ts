@@ -13,7 +13,7 @@ import {
 import { join } from "node:path";
 import { MNT_DETACH, MS, makeNode, mount, unmount } from "@zone/native";
 import { agentError, describe, errnoOf } from "../errors.js";
-import { etcFiles } from "./etc-files.js";
+import { etcFiles, keepNames, type ZonePart } from "./etc-files.js";
 import type { ContainerSpec } from "./request.js";
 
 /**
@@ -36,8 +36,14 @@ const NO_PROGRAMS = MS.NOSUID | MS.NODEV | MS.NOEXEC;
 /** Room for our own files when nothing of the writable layer can be used. */
 const READ_ONLY_BYTES = 1 << 20;
 
-/** Builds BASE and everything in it. Leaves nothing when it fails. */
-export function buildRoot(base: string, device: string, spec: ContainerSpec, cgroup: string | undefined): void {
+/** Builds BASE and everything in it; `zone` are the names that the zone adds. Leaves nothing when it fails. */
+export function buildRoot(
+  base: string,
+  device: string,
+  spec: ContainerSpec,
+  cgroup: string | undefined,
+  zone?: ZonePart,
+): void {
   mkdirSync(base, { recursive: true });
   const bytes = spec.readOnly ? READ_ONLY_BYTES : spec.writableBytes;
   const size = bytes === undefined ? "" : `size=${bytes},`;
@@ -54,7 +60,8 @@ export function buildRoot(base: string, device: string, spec: ContainerSpec, cgr
     mkdirIn(rootfs, "proc");
     mountDev(rootfs);
     mountSys(rootfs, cgroup);
-    mountEtc(base, rootfs, etcFiles(spec));
+    keepNames(base, spec);
+    mountEtc(base, rootfs, etcFiles(spec, zone));
   } catch (error) {
     destroyRoot(base);
     throw error;
