@@ -3,9 +3,10 @@ import type { Socket } from "node:net";
 import { bridgeError, errorMessage } from "../errors.js";
 import { ConsoleLog, lastLines, readConsole } from "./console-log.js";
 import type { EndWitness } from "./domain-end.js";
-import type { Domain, DomainEnd, DomainRecord } from "./driver.js";
+import type { Domain, DomainEnd, DomainRecord, DomainStats, NetworkFacts, ShareFacts } from "./driver.js";
 import type { VmmProcess } from "./qemu-process.js";
 import type { QmpClient } from "./qmp.js";
+import { unsupported } from "./unsupported.js";
 import { within } from "./within.js";
 
 /** How long a VMM may take to go after it was told to, or after it closed its monitor. */
@@ -65,6 +66,38 @@ export class QemuDomain implements Domain {
 
   async pause(): Promise<void> {
     await this.monitor.execute("stop");
+  }
+
+  async attachDisk(): Promise<void> {
+    throw unsupported("get a disk");
+  }
+
+  async detachDisk(): Promise<void> {
+    throw unsupported("lose a disk");
+  }
+
+  async resizeDisk(): Promise<void> {
+    throw unsupported("have a disk resized");
+  }
+
+  async setMemory(): Promise<number> {
+    throw unsupported("get other memory");
+  }
+
+  async setVcpus(): Promise<number> {
+    throw unsupported("get other vCPUs");
+  }
+
+  async stats(): Promise<DomainStats> {
+    throw unsupported("be measured");
+  }
+
+  networkFacts(): NetworkFacts | undefined {
+    return undefined;
+  }
+
+  shareFacts(): ShareFacts[] {
+    return [];
   }
 
   async console(): Promise<Buffer> {

@@ -2,7 +2,17 @@ import { spawn } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import type { Domain, DomainConfig, DomainDriver, DomainEnd, DomainRecord } from "../domains/driver.js";
+import type {
+  Domain,
+  DomainConfig,
+  DomainDriver,
+  DomainEnd,
+  DomainRecord,
+  DomainStats,
+  NetworkFacts,
+  ShareFacts,
+} from "../domains/driver.js";
+import { unsupported } from "../domains/unsupported.js";
 import { bridgeError } from "../errors.js";
 
 export interface ProcessDriverOptions {
@@ -20,7 +30,8 @@ const TERM_GRACE_MS = 5000;
 
 /**
  * "Domains" that are processes of this host: the real PID 1 and the real agent with a Unix socket as link, without a VM.
- * For tests and development: nothing is isolated, and `resume` and `pause` do nothing.
+ * For tests and development: nothing is isolated, `resume` and `pause` do nothing, and devices, shares and the network of a
+ * config are not looked at.
  */
 export class ProcessDriver implements DomainDriver {
   readonly name = "process";
@@ -80,6 +91,35 @@ class ProcessDomain implements Domain {
 
   async resume(): Promise<void> {}
   async pause(): Promise<void> {}
+
+  async attachDisk(): Promise<void> {
+    throw unsupported("get a disk");
+  }
+  async detachDisk(): Promise<void> {
+    throw unsupported("lose a disk");
+  }
+  async resizeDisk(): Promise<void> {
+    throw unsupported("have a disk resized");
+  }
+  async setMemory(): Promise<number> {
+    throw unsupported("get other memory");
+  }
+  async setVcpus(): Promise<number> {
+    throw unsupported("get other vCPUs");
+  }
+
+  /** Zeros: its processes are the host's. */
+  async stats(): Promise<DomainStats> {
+    return { cpuUs: 0, pssBytes: 0, privateBytes: 0 };
+  }
+
+  networkFacts(): NetworkFacts | undefined {
+    return undefined;
+  }
+
+  shareFacts(): ShareFacts[] {
+    return [];
+  }
 
   console(): Promise<Buffer> {
     return readFile(join(this.record.directory, "console")).catch(() => Buffer.alloc(0));
