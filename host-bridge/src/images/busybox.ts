@@ -3,9 +3,9 @@ import { createHash } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { encodeTar, type TarMember } from "@zone/tar";
 import { imageError } from "./image-error.js";
 import { digestOf } from "./manifest.js";
-import { encodeTar, type TarMember } from "./tar-writer.js";
 
 /**
  * The built-in image: Debian's static busybox with a link for each applet. It is made like any other image, as one layer and

@@ -1,11 +1,10 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { encodeTar, file, folder, gnuLong, hardlink, pax, symlink, type TarMember } from "@zone/tar";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { encodeTar, type TarMember } from "./tar-writer.js";
 import { canMount, diskOf, look, type Seen } from "./testing/disk.js";
 import { scratch } from "./testing/scratch.js";
-import { file, folder, gnuLong, hardlink, pax, symlink } from "./testing/tar.js";
 
 const mounted = async (...layers: TarMember[][]) => look(await diskOf(scratch(), layers.map(encodeTar)));
 const sha256 = (content: string | Buffer) => createHash("sha256").update(content).digest("hex");

@@ -1,4 +1,7 @@
 import { type Code, ZoneError } from "@zone/proto";
+import { TarError } from "@zone/tar";
+
+export { shown } from "@zone/tar";
 
 const CODES = {
   INVALID_IMAGE: "INVALID_ARGUMENT",
@@ -24,20 +27,18 @@ export function refuse(message: string): never {
   throw imageError("IMAGE_REFUSED", message);
 }
 
+/** What the tar reader refuses, as IMAGE_REFUSED; other errors come back as they are. */
+export function asRefusal(error: unknown): unknown {
+  return error instanceof TarError ? imageError("IMAGE_REFUSED", error.message, error) : error;
+}
+
 /** The same error with where it happened said first: `layer 2 of 3: entry "a/b": ...`. Other errors come back as they are. */
-export function within(place: string, error: unknown): unknown {
+export function within(place: string, thrown: unknown): unknown {
+  const error = asRefusal(thrown);
   if (!(error instanceof ZoneError)) return error;
   const { code, reason, domain, message, resource, metadata } = error;
   const init = { code, reason, domain, message: `${place}: ${message}`, metadata, cause: error };
   return new ZoneError(resource ? { ...init, resource } : init);
-}
-
-const SHOWN = 200;
-
-/** A stranger's bytes (a string with one character a byte) for a message: quoted, printable, bounded. */
-export function shown(bytes: string): string {
-  const text = Buffer.from(bytes, "latin1").toString("utf8");
-  return printable(JSON.stringify(text.length > SHOWN ? `${text.slice(0, SHOWN)}...` : text));
 }
 
 /** Text with control and format characters (terminal escapes, line breaks, direction marks) replaced. */

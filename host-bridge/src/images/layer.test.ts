@@ -1,9 +1,8 @@
+import { encodeTar, file, folder, gnuLong, hardlink, pax, symlink, type TarMember } from "@zone/tar";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { ImageLimits } from "./limits.js";
-import { encodeTar, type TarMember } from "./tar-writer.js";
 import { scratch } from "./testing/scratch.js";
-import { file, folder, gnuLong, hardlink, pax, symlink } from "./testing/tar.js";
 import { flatten, treeOf } from "./testing/tree.js";
 import type { TreeNode } from "./tree.js";
 

@@ -1,7 +1,7 @@
+import type { TarEntry, TarReader } from "@zone/tar";
 import type { BlockWriter } from "./block-writer.js";
-import { refuse, shown, within } from "./image-error.js";
+import { asRefusal, refuse, shown, within } from "./image-error.js";
 import type { ImageLimits } from "./limits.js";
-import type { TarEntry, TarReader } from "./tar-reader.js";
 import {
   type DirectoryNode,
   hideLower,
@@ -49,7 +49,11 @@ export async function applyLayer(
   layer: number,
   signal: AbortSignal,
 ): Promise<void> {
-  for (let entry = await tar.next(); entry !== undefined; entry = await tar.next()) {
+  const next = () =>
+    tar.next().catch((error: unknown) => {
+      throw asRefusal(error);
+    });
+  for (let entry = await next(); entry !== undefined; entry = await next()) {
     try {
       await applyEntry(unpacking, tar, entry, layer);
     } catch (error) {
@@ -91,6 +95,8 @@ async function nodeOf(
     case "directory":
       return tree.directory(parent, metadata);
     case "file": {
+      // No builder makes them, and a block map would have to be written for them: image-spec's layer.md allows to refuse.
+      if (entry.sparse) refuse("it is a sparse file, which images do not have");
       const block = size === 0 ? 0 : await data.startBlock();
       for await (const chunk of tar.content()) await data.write(chunk);
       return { kind, ...metadata, size, block };
@@ -138,10 +144,10 @@ function whitedOut(name: string): string {
 function xattrsOf(entry: TarEntry, limits: ImageLimits): ReadonlyMap<string, Buffer> {
   // xattr(7): Linux has none for links and devices, and an overlay could not copy up a node that has one all the same.
   const hasUserXattrs = entry.kind === "file" || entry.kind === "directory";
+  const kept = new Map<string, Buffer>();
   let bytes = 0;
   for (const [name, value] of entry.xattrs) {
     if (!XATTR_NAMES.test(name) || OVERLAY_XATTR.test(name) || (name.startsWith("user.") && !hasUserXattrs)) {
-      entry.xattrs.delete(name);
       continue;
     }
     bytes += name.length + value.length;
@@ -150,8 +156,9 @@ function xattrsOf(entry: TarEntry, limits: ImageLimits): ReadonlyMap<string, Buf
     }
     if (value.length > limits.xattrValueBytes) refuse(`its attribute ${shown(name)} has ${value.length} bytes`);
     if (bytes > limits.xattrBytes) refuse(`it has more than ${limits.xattrBytes} bytes of attributes`);
+    kept.set(name, value);
   }
-  return entry.xattrs;
+  return kept;
 }
 
 function account(unpacking: Unpacking, entry: TarEntry, xattrs: ReadonlyMap<string, Buffer>): void {

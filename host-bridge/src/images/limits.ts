@@ -1,3 +1,5 @@
+import { TAR_LIMITS, type TarLimits } from "@zone/tar";
+
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const GIB = 1024 * MIB;
@@ -60,3 +62,8 @@ export const DEFAULT_LIMITS: ImageLimits = {
   ratioFromBytes: 1 * GIB,
   diskReserveBytes: 512 * MIB,
 };
+
+/** What the tar reader may keep. */
+export function tarLimits({ extendedHeaderBytes }: ImageLimits): TarLimits {
+  return { ...TAR_LIMITS, extendedHeaderBytes };
+}

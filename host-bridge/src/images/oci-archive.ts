@@ -1,10 +1,10 @@
 import { mkdir, open } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { ByteSource } from "./byte-source.js";
-import { imageError, refuse, shown, within } from "./image-error.js";
+import { ByteSource, type TarEntry, TarReader } from "@zone/tar";
+import { asRefusal, imageError, refuse, shown, within } from "./image-error.js";
 import { layerBytes } from "./layer-stream.js";
+import { tarLimits } from "./limits.js";
 import type { PullContext } from "./pull-context.js";
-import { type TarEntry, TarReader } from "./tar-reader.js";
 
 /** All that an OCI layout consists of (image-spec's image-layout.md). */
 const MEMBER = /^(?:\.\/)?(oci-layout|index\.json|blobs\/(?:sha256\/[0-9a-f]{64}|sha512\/[0-9a-f]{128}))$/;
@@ -27,13 +27,15 @@ export async function unpackOciArchive(path: string, directory: string, context:
       progress("pull", "reading the archive", total);
     }),
   );
-  const tar = new TarReader(source, limits);
+  const tar = new TarReader(source, tarLimits(limits));
   try {
     for (let entry = await tar.next(); entry !== undefined; entry = await tar.next()) {
       await writeMember(tar, entry, directory).catch((error: unknown) => {
         throw within(`entry ${shown(entry?.name ?? "")}`, error);
       });
     }
+  } catch (error) {
+    throw asRefusal(error);
   } finally {
     await source.close();
   }
@@ -43,6 +45,7 @@ async function writeMember(tar: TarReader, entry: TarEntry, directory: string): 
   const name = MEMBER.exec(entry.name)?.[1];
   if (name === undefined || entry.kind === "directory") return;
   if (entry.kind !== "file") refuse(`in an OCI archive this is a file, not a ${entry.kind}`);
+  if (entry.sparse) refuse("an OCI archive has no sparse files");
   const path = join(directory, name);
   await mkdir(dirname(path), { recursive: true });
   const file = await open(path, "wx").catch((error: NodeJS.ErrnoException) => {

@@ -1,12 +1,11 @@
 import { readdirSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
+import { encodeTar, file } from "@zone/tar";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { encodeTar } from "./tar-writer.js";
 import { writeLayout } from "./testing/images.js";
 import { scratch } from "./testing/scratch.js";
 import { leftovers, never, openStore, silent } from "./testing/store.js";
-import { file } from "./testing/tar.js";
 
 describe("cancelling", { timeout: 120_000 }, () => {
   /** A registry that takes connections and says nothing. */

@@ -2,14 +2,13 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
+import { encodeTar, file, folder, pax } from "@zone/tar";
 import { describe, expect, it, onTestFinished } from "vitest";
 import type { ImageStoreOptions } from "./store.js";
-import { encodeTar } from "./tar-writer.js";
 import { canMount } from "./testing/disk.js";
 import { type MadeImage, writeLayout } from "./testing/images.js";
 import { scratch } from "./testing/scratch.js";
 import { hello, leftovers, never, openStore, other, silent, withLimits } from "./testing/store.js";
-import { file, folder, pax } from "./testing/tar.js";
 
 describe("what a malicious or broken image gets", { timeout: 120_000 }, () => {
   const bomb = encodeTar([file("zeros", Buffer.alloc(8 * 1024 * 1024))]);

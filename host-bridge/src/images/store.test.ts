@@ -2,14 +2,13 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
+import { encodeTar, file, hardlink } from "@zone/tar";
 import { describe, expect, it } from "vitest";
-import { encodeTar } from "./tar-writer.js";
 import { canMount, look } from "./testing/disk.js";
 import { skopeoCopy, writeLayout } from "./testing/images.js";
 import { freePort, startRegistry } from "./testing/registry.js";
 import { scratch } from "./testing/scratch.js";
 import { hello, leftovers, never, openStore, other, silent } from "./testing/store.js";
-import { file, hardlink } from "./testing/tar.js";
 
 describe("pull", { timeout: 120_000 }, () => {
   it("has a busybox without any source", async () => {

@@ -1,12 +1,12 @@
 import { open, stat } from "node:fs/promises";
+import { ByteSource, TarReader } from "@zone/tar";
 import { BLOCK, BlockWriter } from "./block-writer.js";
-import { ByteSource } from "./byte-source.js";
 import { finishErofs } from "./erofs.js";
 import { imageError, refuse, within } from "./image-error.js";
 import { applyLayer, type Unpacking } from "./layer.js";
 import { type LayerBlob, layerBytes } from "./layer-stream.js";
+import { tarLimits } from "./limits.js";
 import type { PullContext } from "./pull-context.js";
-import { TarReader } from "./tar-reader.js";
 import { ImageTree } from "./tree.js";
 
 /**
@@ -66,7 +66,7 @@ async function unpackLayer(
     }),
   );
   try {
-    await applyLayer(unpacking, new TarReader(source, unpacking.limits), layer, signal);
+    await applyLayer(unpacking, new TarReader(source, tarLimits(unpacking.limits)), layer, signal);
   } finally {
     await source.close();
   }

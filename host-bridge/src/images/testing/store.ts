@@ -1,10 +1,9 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
+import { encodeTar, file } from "@zone/tar";
 import type { Images } from "../image-store.js";
 import { DEFAULT_LIMITS, type ImageLimits } from "../limits.js";
 import { type ImageStoreOptions, openImageStore } from "../store.js";
-import { encodeTar } from "../tar-writer.js";
-import { file } from "./tar.js";
 
 export const silent = (): void => undefined;
 export const never = new AbortController().signal;

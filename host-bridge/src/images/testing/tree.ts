@@ -1,10 +1,9 @@
 import { open } from "node:fs/promises";
 import { join } from "node:path";
+import { ByteSource, TarReader } from "@zone/tar";
 import { BlockWriter } from "../block-writer.js";
-import { ByteSource } from "../byte-source.js";
 import { applyLayer } from "../layer.js";
-import { DEFAULT_LIMITS, type ImageLimits } from "../limits.js";
-import { TarReader } from "../tar-reader.js";
+import { DEFAULT_LIMITS, type ImageLimits, tarLimits } from "../limits.js";
 import { type DirectoryNode, ImageTree, type TreeNode } from "../tree.js";
 
 /** A tar reader over chunks of `chunkBytes`. */
@@ -12,7 +11,7 @@ export function tarReader(tar: Buffer, chunkBytes = 1000, limits = DEFAULT_LIMIT
   async function* chunks() {
     for (let at = 0; at < tar.length; at += chunkBytes) yield tar.subarray(at, at + chunkBytes);
   }
-  return new TarReader(new ByteSource(chunks()), limits);
+  return new TarReader(new ByteSource(chunks()), tarLimits(limits));
 }
 
 /** Applies layers, given as tars, to a tree; contents go to a file in `directory`. */

@@ -1,4 +1,4 @@
-import { refuse } from "./image-error.js";
+import { refuse } from "./tar-error.js";
 
 export const TAR_BLOCK = 512;
 

@@ -1,4 +1,4 @@
-import { refuse } from "./image-error.js";
+import { refuse } from "./tar-error.js";
 
 const NOTHING = Buffer.alloc(0);
 

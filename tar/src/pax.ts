@@ -1,4 +1,4 @@
-import { refuse } from "./image-error.js";
+import { refuse } from "./tar-error.js";
 
 /** Extended header records by key; values are bytes (SCHILY.xattr.* are binary, and paths need not be UTF-8). */
 export type PaxRecords = Map<string, Buffer>;

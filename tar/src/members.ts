@@ -1,14 +1,19 @@
-import type { TarMember } from "../tar-writer.js";
+import type { TarMember } from "./tar-writer.js";
 
 /** An extended header for the next member. Strings have one character a byte. */
 export function pax(records: Record<string, string | Buffer>, typeFlag = "x"): TarMember {
+  return { name: "PaxHeaders/x", typeFlag, content: encodePax(records) };
+}
+
+/** The content of an extended header: `LENGTH KEY=VALUE\n` records, the length counting itself. */
+export function encodePax(records: Record<string, string | Buffer>): Buffer {
   const parts = Object.entries(records).map(([key, value]) => {
     const rest = Buffer.concat([Buffer.from(` ${key}=`, "latin1"), latin1(value), Buffer.from("\n")]);
     let length = rest.length + 1;
     while (length !== rest.length + String(length).length) length = rest.length + String(length).length;
     return Buffer.concat([Buffer.from(String(length)), rest]);
   });
-  return { name: "PaxHeaders/x", typeFlag, content: Buffer.concat(parts) };
+  return Buffer.concat(parts);
 }
 
 /** GNU's header for a name (L) or a link's target (K) of more than 100 bytes. */

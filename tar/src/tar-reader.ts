@@ -1,29 +1,21 @@
 import type { ByteSource } from "./byte-source.js";
-import { refuse, shown } from "./image-error.js";
-import type { ImageLimits } from "./limits.js";
 import { decodePax, type PaxRecords, paxInteger, paxText, paxTime, XATTR_PREFIX } from "./pax.js";
+import { hasSparseRecords, readSparseFile, type SparseRegion } from "./sparse.js";
+import type { TarEntry, TarKind } from "./tar-entry.js";
+import { refuse, shown } from "./tar-error.js";
 import { decodeTarHeader, TAR_BLOCK, type TarHeader } from "./tar-header.js";
 
-export type TarKind = "file" | "hardlink" | "symlink" | "character" | "block" | "directory" | "fifo";
+const KIB = 1024;
 
-/** One member of a tar archive. Names and targets have one character a byte, as they stand in the archive. */
-export interface TarEntry {
-  kind: TarKind;
-  name: string;
-  /** Of a hard or symbolic link. */
-  linkName: string;
-  /** Permission bits with setuid, setgid and sticky. */
-  mode: number;
-  uid: number;
-  gid: number;
-  /** Bytes of content; 0 for all but files. */
-  size: number;
-  mtime: { seconds: number; nanoseconds: number };
-  major: number;
-  minor: number;
-  /** By full name, such as "security.capability". */
-  xattrs: Map<string, Buffer>;
+/** What an archive may make its reader keep in memory. */
+export interface TarLimits {
+  /** One extended (pax) or GNU header, in bytes. */
+  extendedHeaderBytes: number;
+  /** Regions of one sparse file. */
+  sparseRegions: number;
 }
+
+export const TAR_LIMITS: TarLimits = { extendedHeaderBytes: 1024 * KIB, sparseRegions: 100_000 };
 
 const KINDS: Record<string, TarKind> = {
   "\0": "file",
@@ -42,16 +34,19 @@ const MAX_ID = 0xffff_fffe; // 2^32-1 is "no id" to chown
 /**
  * Reads tar archives: ustar, V7, GNU long names and base-256 numbers, and pax with binary values (pax(1), tar(5)).
  * Not tar-stream: that decodes pax values as UTF-8, which destroys security.capability and names in other encodings.
- * Sparse files and kinds that no image has are refused. Global pax headers are passed over, as Go's archive/tar does.
+ * Of sparse files it knows GNU's pax format 1.0; others, and kinds that only tape drives had, are refused. Global pax headers
+ * are passed over, as Go's archive/tar does.
  */
 export class TarReader {
   readonly #source: ByteSource;
-  readonly #limits: ImageLimits;
+  readonly #limits: TarLimits;
   /** Content and padding of the current entry that have not been read. */
   #content = 0;
   #padding = 0;
+  /** Where the content goes: of a sparse file several. */
+  #regions: readonly SparseRegion[] = [];
 
-  constructor(source: ByteSource, limits: ImageLimits) {
+  constructor(source: ByteSource, limits: TarLimits = TAR_LIMITS) {
     this.#source = source;
     this.#limits = limits;
   }
@@ -80,7 +75,7 @@ export class TarReader {
     }
   }
 
-  /** The content of the current entry, in chunks that are valid until the next one is asked for. */
+  /** The content of the current entry, in chunks that are valid until the next one is asked for; of a sparse file the data alone. */
   async *content(): AsyncGenerator<Buffer> {
     while (this.#content > 0) {
       const chunk = (await this.#source.readSome(this.#content)) ?? refuse("the archive ends too early");
@@ -89,16 +84,31 @@ export class TarReader {
     }
   }
 
-  #entry(header: TarHeader, records: PaxRecords, longName?: string, longLinkName?: string): TarEntry {
-    const name = paxText(records, "path") ?? longName ?? header.name;
-    const kind = kindOf(header, name);
-    for (const key of records.keys()) {
-      if (key.startsWith("GNU.sparse.")) refuse(`entry ${shown(name)} is a sparse file, which images do not have`);
+  /** The same, each chunk with the offset in the file that it is for. */
+  async *pieces(): AsyncGenerator<{ offset: number; chunk: Buffer }> {
+    for (const { offset, length } of this.#regions) {
+      for (let done = 0; done < length; ) {
+        const chunk = (await this.#source.readSome(length - done)) ?? refuse("the archive ends too early");
+        this.#content -= chunk.length;
+        yield { offset: offset + done, chunk };
+        done += chunk.length;
+      }
     }
-    const size = kind === "file" ? (paxInteger(records, "size") ?? header.size) : 0;
-    if (size < 0) refuse(`entry ${shown(name)} has a negative size`);
-    this.#content = size;
-    this.#padding = paddingOf(size);
+  }
+
+  async #entry(header: TarHeader, records: PaxRecords, longName?: string, longLinkName?: string): Promise<TarEntry> {
+    let name = paxText(records, "path") ?? longName ?? header.name;
+    const kind = kindOf(header, name);
+    const stored = kind === "file" ? (paxInteger(records, "size") ?? header.size) : 0;
+    if (stored < 0) refuse(`entry ${shown(name)} has a negative size`);
+    const sparse =
+      kind === "file" && hasSparseRecords(records)
+        ? await readSparseFile(this.#source, records, name, stored, this.#limits.sparseRegions)
+        : undefined;
+    if (sparse) name = sparse.name;
+    this.#content = stored - (sparse?.mapBytes ?? 0);
+    this.#padding = paddingOf(stored);
+    this.#regions = sparse?.regions ?? [{ offset: 0, length: stored }];
     return {
       kind,
       name,
@@ -106,7 +116,8 @@ export class TarReader {
       mode: header.mode & 0o7777,
       uid: checkId(paxInteger(records, "uid") ?? header.uid, name),
       gid: checkId(paxInteger(records, "gid") ?? header.gid, name),
-      size,
+      size: sparse?.size ?? stored,
+      sparse: sparse?.regions,
       mtime: paxTime(records, "mtime") ?? { seconds: header.mtime, nanoseconds: 0 },
       major: header.major,
       minor: header.minor,
@@ -127,8 +138,7 @@ export class TarReader {
 
 function kindOf(header: TarHeader, name: string): TarKind {
   const kind = KINDS[header.typeFlag];
-  if (kind === undefined)
-    refuse(`entry ${shown(name)} is of a kind that images do not have (${shown(header.typeFlag)})`);
+  if (kind === undefined) refuse(`entry ${shown(name)} is of a kind that is not supported (${shown(header.typeFlag)})`);
   return kind === "file" && name.endsWith("/") ? "directory" : kind; // V7 had no flag for folders
 }
 
