@@ -7,6 +7,16 @@ export interface PollHandle {
   readonly brand: unique symbol;
 }
 
+/** A filter that libseccomp is building. */
+export interface SeccompHandle {
+  readonly brand: unique symbol;
+}
+
+/** What fsCall() does; the numbers are those of `calls` in filesystems.c. */
+export type FsCall = 0 | 1 | 2 | 3 | 4 | 5 | 6;
+
+type Name = string | Uint8Array;
+
 /** What zone.node (native/c/addon) exports. The functions throw Error with code, errno and syscall. */
 export interface Addon {
   pipe(): { read: number; write: number };
@@ -18,14 +28,60 @@ export interface Addon {
   openPty(rows: number, columns: number): { master: number; slave: number };
   setWindowSize(fd: number, rows: number, columns: number): void;
   ttyEofCharacter(fd: number): number;
-  openInRoot(rootFd: number, path: string, flags: number, mode: number): number;
   mount(source: string, target: string, type: string, flags: number, data: string): void;
   unmount(target: string, flags: number): void;
   makeNode(path: string, mode: number, major: number, minor: number): void;
   setTime(unixMs: number): void;
   addEntropy(bytes: Uint8Array): void;
   setHostname(name: string): void;
+  loadModule(path: string, parameters: string): void;
+  openPidFd(pid: number): number;
+  adjustClock(offsetUs: number): void;
   peerCredentials(fd: number): { pid: number; uid: number; gid: number };
+
+  openInRoot(rootFd: number, path: Name, flags: number, mode: number, resolve: number): number;
+  openAt(dirFd: number, name: Name, flags: number, mode: number): number;
+  renameAt(fromDirFd: number, from: Name, toDirFd: number, to: Name, flags: number): void;
+  mkdirAt(dirFd: number, name: Name, mode: number): void;
+  unlinkAt(dirFd: number, name: Name, directory: boolean): void;
+  symlinkAt(target: Name, dirFd: number, name: Name): void;
+  linkAt(fd: number, dirFd: number, name: Name): void;
+  chownAt(fd: number, uid: number, gid: number): void;
+  mknodAt(dirFd: number, name: Name, mode: number, major: number, minor: number): void;
+  readlinkAt(fd: number): Buffer;
+  setTimes(fd: number, atime: bigint, atimeNs: number, mtime: bigint, mtimeNs: number): void;
+  seekSparse(fd: number, offset: number, hole: boolean): number;
+
+  fsOpen(type: string): number;
+  fsPick(fd: number): number;
+  /** A flag when there is no value. */
+  fsConfig(context: number, key: string, value: string | undefined): void;
+  fsCreate(context: number): void;
+  fsReconfigure(context: number): void;
+  fsMount(context: number, attributes: number): number;
+  openTree(dirFd: number, path: string, recursive: boolean, clone: boolean, noFollow: boolean): number;
+  moveMount(mountFd: number, targetFd: number): void;
+  setMountAttributes(fd: number, set: number, clear: number, propagation: number, recursive: boolean): void;
+
+  fsCall(call: FsCall, fd: number, argument: bigint): bigint;
+  fsCallAsync(call: FsCall, fd: number, argument: bigint): Promise<bigint>;
+  blockDeviceBytes(fd: number): number;
+
+  netlinkOpen(protocol: number, groups: number): number;
+  netlinkSend(fd: number, message: Uint8Array): void;
+  /** The length of one datagram, 0 when it is not the kernel's, undefined when there is none. */
+  netlinkReceive(fd: number, buffer: Uint8Array): number | undefined;
+
+  attachDevicePolicy(cgroupFd: number, rules: Uint32Array, defaultAllow: boolean): void;
+  detachDevicePolicy(cgroupFd: number): void;
+
+  seccompOpen(defaultAction: number): SeccompHandle;
+  /** False when libseccomp does not know it. */
+  seccompArchitecture(filter: SeccompHandle, name: string): boolean;
+  /** `conditions`: index, comparison, value, second value; each. A name that libseccomp does not know is skipped. */
+  seccompRule(filter: SeccompHandle, action: number, name: string, conditions: BigUint64Array): void;
+  seccompExport(filter: SeccompHandle): Buffer;
+  seccompClose(filter: SeccompHandle): void;
 
   /** Throws EPERM when the event loop cannot wait for the descriptor (a file, /dev/null). */
   assertPollable(fd: number): void;
@@ -73,5 +129,22 @@ function load(explicit: string | undefined): Addon {
       `cannot find the native addon at ${candidates.join(" or ")}: build it with "make -C native", or name it in ZONE_NATIVE`,
     );
   }
-  return createRequire(import.meta.url)(path) as Addon;
+  return withStubs(createRequire(import.meta.url)(path));
+}
+
+/** Calls that are typed and not built yet throw ENOSYS. */
+function withStubs(functions: Addon): Addon {
+  return new Proxy(functions, {
+    get(target, name: string) {
+      const call = (target as unknown as Record<string, unknown>)[name];
+      if (call) return call;
+      return () => {
+        throw Object.assign(new Error(`ENOSYS: the addon has no ${name} yet`), {
+          code: "ENOSYS",
+          errno: -38,
+          syscall: name,
+        });
+      };
+    },
+  });
 }

@@ -24,7 +24,6 @@ import {
   dup,
   memfd,
   memfdFromFile,
-  openInRoot,
   openPty,
   peerCredentials,
   pipe,
@@ -33,6 +32,7 @@ import {
   socketPair,
   ttyEofCharacter,
 } from "./descriptors.js";
+import { openInRoot } from "./files.js";
 import { addEntropy, makeNode, mount, unmount } from "./system.js";
 import { connect, listen, localCid } from "./vsock.js";
 

@@ -51,14 +51,6 @@ export function ttyEofCharacter(fd: number): number {
   return addon().ttyEofCharacter(fd);
 }
 
-/**
- * Opens `path` as a process whose root is the directory `rootFd` would see it: no "..", absolute path or symbolic link leads out.
- * openat2(2) with RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS; `flags` as open(2), O_CLOEXEC is added.
- */
-export function openInRoot(rootFd: number, path: string, flags: number, mode = 0): number {
-  return addon().openInRoot(rootFd, path, flags, mode);
-}
-
 /** Who made the other end of a Unix socket. unix(7) SO_PEERCRED. */
 export function peerCredentials(fd: number): { pid: number; uid: number; gid: number } {
   return addon().peerCredentials(fd);

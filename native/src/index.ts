@@ -1,18 +1,15 @@
 export * from "./descriptors.js";
+export * from "./devices.js";
+export * from "./files.js";
+export * from "./filesystems.js";
 export { InitClient } from "./init-client.js";
 export * from "./init-types.js";
-export {
-  type CapabilitySets,
-  type DecodedSpec,
-  decodeSpec,
-  encodeSpec,
-  MAX_GROUPS,
-  MAX_RLIMITS,
-  MAX_SPEC_BYTES,
-  type ResourceLimit,
-  type SpawnSpec,
-  UNLIMITED,
-} from "./spawn-spec.js";
+export * from "./mount-api.js";
+export * from "./netlink.js";
+export { receiveFd } from "./receive-fd.js";
+export * from "./seccomp.js";
+export { decodeSpec, encodeSpec } from "./spawn-spec.js";
+export * from "./spawn-types.js";
 export { type StreamMode, streamFromFd } from "./stream.js";
 export * from "./system.js";
 export * as vsock from "./vsock.js";
