@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { closeFd, dup, openPty } from "./descriptors.js";
 import { SpawnError } from "./init-types.js";
-import type { CapabilitySets } from "./spawn-spec.js";
+import type { CapabilitySets } from "./spawn-types.js";
 import { streamFromFd } from "./stream.js";
 import { isRoot, TIMEOUT_MS } from "./testing/foreground.js";
 import { ALL_CAPABILITIES, collect, InitUnderTest, specOf } from "./testing/init-under-test.js";

@@ -18,7 +18,7 @@ class FakeInit {
 
   static async greeted(): Promise<{ init: FakeInit; client: InitClient }> {
     const init = new FakeInit();
-    init.send(encodeMessage({ type: TYPE.hello, arg: 1, flags: 3 }));
+    init.send(encodeMessage({ type: TYPE.hello, arg: 2, flags: 3 }));
     return { init, client: await init.client };
   }
 
@@ -67,10 +67,10 @@ describe("InitClient", () => {
   });
 
   it("refuses another version, another greeting, and none", async () => {
-    for (const message of [{ type: TYPE.hello, arg: 2 }, { type: TYPE.spawned }]) {
+    for (const message of [{ type: TYPE.hello, arg: 1 }, { type: TYPE.spawned }]) {
       const init = new FakeInit();
       init.send(encodeMessage(message));
-      await expect(init.client).rejects.toThrow("this agent speaks version 1");
+      await expect(init.client).rejects.toThrow("this agent speaks version 2");
       init.close();
     }
     const gone = new FakeInit();

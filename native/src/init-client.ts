@@ -19,8 +19,8 @@ import {
   type SpawnDescriptors,
   SpawnError,
 } from "./init-types.js";
-import { type Packet, spawnPacket } from "./spawn-packet.js";
-import type { SpawnSpec } from "./spawn-spec.js";
+import { adoptPacket, type Packet, spawnPacket } from "./spawn-packet.js";
+import type { SpawnSpec } from "./spawn-types.js";
 
 interface Pending<T> {
   resolve(value: T): void;
@@ -103,6 +103,21 @@ export class InitClient {
     });
   }
 
+  /**
+   * Takes over a process that PID 1 has inherited, or will in a moment have: what a container runtime started and left behind.
+   * From then on it is like a spawned one: onExit, kill, list (its spec is nothing but `meta`). The descriptors in `kept` (at most
+   * 3) stay the caller's. Rejects with SpawnError at stage "adopt": ESRCH when PID 1 has no such child (any more: it may have
+   * ended already), EEXIST when the process has a token.
+   */
+  async adopt(token: bigint, pid: number, given: { meta: string; kept: number[] }): Promise<void> {
+    this.#assertFree(token);
+    const request = adoptPacket(token, pid, given);
+    await new Promise<{ pid: number }>((resolve, reject) => {
+      this.#spawning.set(token, { resolve, reject });
+      this.#send(request);
+    });
+  }
+
   /** Sends a signal to the process, or to its group. ESRCH (to onError) when it has been reaped. */
   kill(token: bigint, signal: number, options: { group?: boolean } = {}): void {
     this.#request({ type: TYPE.kill, token, arg: signal, flags: options.group ? KILL_GROUP : 0 });
@@ -143,9 +158,13 @@ export class InitClient {
   }
 
   #spawnRequest(token: bigint, spec: SpawnSpec, fds: SpawnDescriptors): Packet {
+    this.#assertFree(token);
+    return spawnPacket(token, spec, fds);
+  }
+
+  #assertFree(token: bigint): void {
     this.#assertOpen();
     if (this.#spawning.has(token)) throw new SpawnError("request", "EEXIST", constants.errno.EEXIST);
-    return spawnPacket(token, spec, fds);
   }
 
   #request(message: Partial<InitMessage> & { type: number }): void {
@@ -230,7 +249,7 @@ export class InitClient {
   #requestFailed(message: InitMessage): void {
     const { token, arg: errno } = message;
     const code = nameOf(errno);
-    if (message.flags === TYPE.spawn) {
+    if (message.flags === TYPE.spawn || message.flags === TYPE.adopt) {
       this.#settleSpawn(token, (pending) => pending.reject(new SpawnError("request", code, errno)));
     } else {
       const request = REQUEST_NAMES[message.flags] ?? "unknown";

@@ -13,7 +13,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { closeFd } from "./descriptors.js";
 import { SpawnError } from "./init-types.js";
-import type { SpawnSpec } from "./spawn-spec.js";
+import type { SpawnSpec } from "./spawn-types.js";
 import { ContainerRoot, hasBusybox } from "./testing/container-root.js";
 import { isRoot, TIMEOUT_MS } from "./testing/foreground.js";
 import { InitUnderTest, specOf } from "./testing/init-under-test.js";

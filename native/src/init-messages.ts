@@ -1,6 +1,6 @@
 /** The messages of zone_init.h, in the machine's byte order (little-endian on all that we run on). */
 export const MESSAGE_BYTES = 40;
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 export const MAX_KEPT = 3;
 
 export const TYPE = {
@@ -10,6 +10,7 @@ export const TYPE = {
   release: 4,
   list: 5,
   powerOff: 6,
+  adopt: 7,
   hello: 64,
   spawned: 65,
   spawnFailed: 66,
@@ -41,7 +42,10 @@ export const STAGES = [
   "caps",
   "user",
   "nnp",
+  "seccomp",
+  "reaper",
   "exec",
+  "adopt",
 ] as const;
 
 /** struct zi_msg. */
@@ -63,6 +67,7 @@ export function encodeMessage(message: Partial<InitMessage> & { type: number }):
   out.writeUInt32LE(message.type, 0);
   out.writeUInt32LE(message.flags ?? 0, 4);
   out.writeBigUInt64LE(message.token ?? 0n, 8);
+  out.writeInt32LE(message.pid ?? 0, 16);
   out.writeBigInt64LE(BigInt(message.arg ?? 0), 24);
   return out;
 }

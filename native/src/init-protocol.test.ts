@@ -54,7 +54,7 @@ describe.skipIf(!isRoot)("the protocol, byte by byte (needs root)", { timeout: T
   };
 
   it("greets first", async () => {
-    expect(await receive(control)).toMatchObject({ type: TYPE.hello, arg: 1, flags: 0 });
+    expect(await receive(control)).toMatchObject({ type: TYPE.hello, arg: 2, flags: 0 });
   });
 
   it("refuses malformed specs and starts nothing", async () => {

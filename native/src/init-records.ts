@@ -2,7 +2,8 @@ import { fstatSync, readSync } from "node:fs";
 import { closeFd } from "./descriptors.js";
 import { type InitMessage, MAX_KEPT, RECORD_EXITED, RECORD_KEPT_SHIFT } from "./init-messages.js";
 import type { Exit, InitRecord } from "./init-types.js";
-import { decodeSpec, MAX_SPEC_BYTES } from "./spawn-spec.js";
+import { decodeSpec } from "./spawn-spec.js";
+import { MAX_SPEC_BYTES } from "./spawn-types.js";
 
 /** A message with a status (ZI_EXITED, ZI_RECORD) as what happened; the bits are those of wait(2). */
 export function exitOf(message: InitMessage): Exit {

@@ -1,5 +1,5 @@
 import type { STAGES } from "./init-messages.js";
-import type { DecodedSpec } from "./spawn-spec.js";
+import type { DecodedSpec } from "./spawn-types.js";
 
 /** What the child was doing when it failed, enum zi_stage; "request": PID 1 refused (token used already, table full...). */
 export type SpawnStage = (typeof STAGES)[number] | "request";

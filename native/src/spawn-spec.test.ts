@@ -1,6 +1,18 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { decodeSpec, encodeSpec, MAX_SPEC_BYTES, type SpawnSpec, UNLIMITED } from "./spawn-spec.js";
+import { namespacesOf } from "./spawn-checks.js";
+import { HEAD_BYTES } from "./spawn-layout.js";
+import { decodeSpec, encodeSpec } from "./spawn-spec.js";
+import {
+  CONTAINER_NAMESPACES,
+  MAX_SPEC_BYTES,
+  NAMESPACES,
+  type Namespace,
+  type NamespaceChoice,
+  SECCOMP_FLAG,
+  type SpawnSpec,
+  UNLIMITED,
+} from "./spawn-types.js";
 
 const u64 = fc.bigInt({ min: 0n, max: UNLIMITED });
 const id = fc.integer({ min: 0, max: 0xffff_fffe });
@@ -11,6 +23,7 @@ const common = {
   tty: fc.boolean(),
   noNewPrivileges: fc.boolean(),
   keepCapabilities: fc.boolean(),
+  reaper: fc.boolean(),
   uid: id,
   gid: id,
   groups: fc.array(id, { maxLength: 20 }),
@@ -26,14 +39,48 @@ const common = {
 const nothing = {
   newContainer: fc.constant(false),
   readonlyRoot: fc.constant(false),
+  privileged: fc.constant(false),
   root: fc.constant(""),
   hostname: fc.constant(""),
 };
+/** Each namespace new, one of two others', or PID 1's. */
+const choices = (mount: boolean): fc.Arbitrary<NamespaceChoice> =>
+  fc.tuple(fc.tuple(...NAMESPACES.map(() => fc.nat(3))), u64, u64).map(([uses, first, second]) => {
+    const named = (use: number) => NAMESPACES.filter((name, bit) => uses[bit] === use && !(mount && name === "mount"));
+    const create: Namespace[] = NAMESPACES.filter((name) => named(1).includes(name) || (mount && name === "mount"));
+    const join = [
+      { token: first, which: named(2) },
+      { token: second, which: named(3) },
+    ].filter(({ which }) => which.length > 0);
+    return join.length > 0 ? { create, join } : { create };
+  });
+const filters = {
+  seccomp: fc.option(
+    fc.uint8Array({ minLength: 8, maxLength: 80 }).map((array) => Buffer.from(array.subarray(0, array.length & ~7))),
+    { nil: undefined },
+  ),
+};
+const paths = fc.option(fc.array(path, { maxLength: 5 }), { nil: undefined });
+const container = {
+  ...{ ...common, ...filters, root: path, readonlyRoot: fc.boolean(), privileged: fc.boolean() },
+  ...{ maskedPaths: paths, readonlyPaths: paths, newContainer: fc.constant(true), hostname: fc.constant("") },
+};
 const specs: fc.Arbitrary<SpawnSpec> = fc.oneof(
-  fc.record({ ...common, ...nothing }),
+  fc.record({ ...common, ...filters, ...nothing }),
+  fc.record({ ...common, ...nothing, namespaces: choices(false) }),
   fc.record({ ...common, ...nothing, join: u64 }),
-  fc.record({ ...common, newContainer: fc.constant(true), readonlyRoot: fc.boolean(), root: path, hostname: text }),
+  fc.record({ ...container, hostname: text }),
+  fc.record({ ...container, namespaces: choices(true) }),
+  fc.record({ ...common, ...nothing, seccomp: fc.constant(Buffer.alloc(8)), seccompFlags: fc.constantFrom(2, 4, 6) }),
 );
+
+/** As it comes back: with its namespaces said, if it has any. */
+function said(spec: SpawnSpec): SpawnSpec {
+  const { create, joins } = namespacesOf(spec);
+  const namespaces =
+    create.length + joins.length === 0 ? undefined : { create, ...(joins.length > 0 ? { join: joins } : {}) };
+  return { ...spec, namespaces };
+}
 
 const plain: SpawnSpec = {
   argv: ["true"],
@@ -51,11 +98,13 @@ const plain: SpawnSpec = {
   capabilities: { bounding: 0n, permitted: 0n, effective: 0n, inheritable: 0n, ambient: 0n },
 };
 
+const join = (name: Namespace) => ({ token: 1n, which: [name] });
+
 describe("encodeSpec and decodeSpec", () => {
   it("give back what they were given", () => {
     fc.assert(
       fc.property(specs, (spec) => {
-        expect(decodeSpec(encodeSpec(spec))).toEqual(spec);
+        expect(decodeSpec(encodeSpec(spec))).toEqual(said(spec));
       }),
     );
   });
@@ -66,7 +115,10 @@ describe("encodeSpec and decodeSpec", () => {
       fc
         .tuple(
           specs,
-          fc.array(fc.tuple(fc.nat(31), fc.integer({ min: 0, max: 0xffff_ffff })), { minLength: 1, maxLength: 5 }),
+          fc.array(fc.tuple(fc.nat(HEAD_BYTES / 4 - 1), fc.integer({ min: 0, max: 0xffff_ffff })), {
+            minLength: 1,
+            maxLength: 5,
+          }),
         )
         .map(([spec, words]) => {
           const encoded = encodeSpec(spec);
@@ -111,9 +163,35 @@ describe("encodeSpec and decodeSpec", () => {
     ["exclude", { newContainer: true, root: "/r", join: 1n }],
     ["new container", { hostname: "h" }],
     ["new container", { readonlyRoot: true }],
+    ["new container", { privileged: true }],
+    ["new container", { maskedPaths: [] }],
+    ["new container", { readonlyPaths: ["/proc"] }],
+    ["must be absolute", { newContainer: true, root: "/r", maskedPaths: ["proc"] }],
+    ["number of readonlyPaths", { newContainer: true, root: "/r", readonlyPaths: new Array(1025).fill("/p") }],
+    ["mount namespace of its own", { newContainer: true, root: "/r", namespaces: { create: ["pid"] } }],
+    ["new uts namespace", { newContainer: true, root: "/r", hostname: "h", namespaces: { create: ["mount"] } }],
+    ["pid namespace is named twice", { namespaces: { create: ["pid", "pid"] } }],
+    ["ipc namespace is named twice", { namespaces: { create: ["ipc"], join: { token: 1n, which: ["ipc"] } } }],
+    ["join names none", { namespaces: { create: [], join: { token: 1n, which: [] } } }],
+    ["2 are allowed", { namespaces: { create: [], join: [join("pid"), join("uts"), join("ipc")] } }],
+    ["namespaces.join.token", { namespaces: { create: [], join: { token: -1n, which: ["pid"] } } }],
+    ["exclude", { join: 1n, namespaces: { create: ["net"] } }],
+    ["has 9 bytes", { seccomp: Buffer.alloc(9) }],
+    ["instructions", { seccomp: Buffer.alloc(0) }],
+    ["instructions", { seccomp: Buffer.alloc(8 * 4097) }],
+    ["seccompFlags is 1", { seccomp: Buffer.alloc(8), seccompFlags: 1 }],
+    ["without a seccomp filter", { seccompFlags: SECCOMP_FLAG.LOG }],
   ])("refuse what does not fit: %s", (message, change) => {
     expect(() => encodeSpec({ ...plain, ...change })).toThrow(RangeError);
     expect(() => encodeSpec({ ...plain, ...change })).toThrow(message);
+  });
+
+  it("give a new container the usual namespaces, and one process or a list to join the same form", () => {
+    const container = { ...plain, newContainer: true, root: "/r" };
+    expect(decodeSpec(encodeSpec(container)).namespaces).toEqual({ create: CONTAINER_NAMESPACES });
+    const namespaces: NamespaceChoice = { create: ["mount"], join: join("pid") };
+    expect(decodeSpec(encodeSpec({ ...container, namespaces })).namespaces?.join).toEqual([join("pid")]);
+    expect(decodeSpec(encodeSpec(plain)).namespaces).toBeUndefined();
   });
 
   it("keep to the limit on the whole", () => {

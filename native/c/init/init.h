@@ -116,13 +116,14 @@ struct spec {
 	const struct zi_spec *head;
 	const uint32_t *groups;
 	const struct zi_rlimit *rlimits;
-	char **argv, **env; /* ending in NULL */
+	const struct sock_filter *filter;
+	char **argv, **env, **masked, **readonly; /* ending in NULL */
 	const char *root, *cwd, *hostname;
 };
 /* 0, or an errno: EINVAL when it is malformed. */
 int spec_map(int fd, struct spec *out);
-/* What PID 1 itself must know. */
-int spec_peek(int fd, uint32_t *flags, uint64_t *join);
+/* What PID 1 itself must know: of the head, flags and namespaces alone have been checked. 0, or EINVAL. */
+int spec_peek(int fd, struct zi_spec *head);
 
 /* child.c, container.c, privileges.c, exec.c: the child's steps. Each sets errno and returns false when it fails. */
 struct child {

@@ -56,13 +56,17 @@ static pid_t clone_beside(int target, int cgroup_fd)
 	return pid;
 }
 
-static pid_t clone_child(uint32_t flags, int target, int cgroup_fd)
+static pid_t clone_child(const struct zi_spec *head, int target, int cgroup_fd)
 {
-	if (flags & ZI_JOIN)
+	if (head->flags & ZI_JOIN)
 		return clone_beside(target, cgroup_fd);
 	/* The cgroup namespace comes later, by unshare(2): its root is the caller's cgroup, and clone3 would take PID 1's. */
-	uint64_t namespaces = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC;
-	return clone_process(flags & ZI_NEW_CONTAINER ? namespaces : 0, cgroup_fd);
+	static const uint64_t clone_flags[] = {CLONE_NEWPID, CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, 0, CLONE_NEWNET, CLONE_NEWUSER};
+	uint64_t namespaces = 0;
+	for (size_t i = 0; i < sizeof clone_flags / sizeof clone_flags[0]; i++)
+		if (head->ns_create >> i & 1)
+			namespaces |= clone_flags[i];
+	return clone_process(namespaces, cgroup_fd);
 }
 
 static int fail(const struct zi_msg *request, enum zi_stage stage, int errnum)
@@ -82,13 +86,12 @@ int spawn(const struct zi_msg *request, int *fds, size_t nfds)
 	if (record_by_token(request->token))
 		return EEXIST;
 
-	uint32_t flags;
-	uint64_t join;
-	int errnum = spec_peek(fds[0], &flags, &join);
+	struct zi_spec head;
+	int errnum = spec_peek(fds[0], &head);
 	if (errnum)
 		return fail(request, ZI_STAGE_SPEC, errnum);
 	int target = -1;
-	if ((flags & ZI_JOIN) && (target = join_target(join)) < 0)
+	if ((head.flags & ZI_JOIN) && (target = join_target(head.join)) < 0)
 		return fail(request, ZI_STAGE_JOIN, errno);
 	struct record *record = record_new(request->token);
 	int result[2];
@@ -101,7 +104,7 @@ int spawn(const struct zi_msg *request, int *fds, size_t nfds)
 		return errnum;
 	}
 
-	pid_t pid = clone_child(flags, target, into_cgroup ? fds[4] : -1);
+	pid_t pid = clone_child(&head, target, into_cgroup ? fds[4] : -1);
 	if (pid == 0)
 		child_main(&(struct child){
 			.spec_fd = fds[0],
@@ -116,7 +119,7 @@ int spawn(const struct zi_msg *request, int *fds, size_t nfds)
 	if (pid < 0) {
 		close(result[0]);
 		record_free(record);
-		return fail(request, flags & ZI_JOIN && errnum == ESRCH ? ZI_STAGE_JOIN : ZI_STAGE_CLONE, errnum);
+		return fail(request, head.flags & ZI_JOIN && errnum == ESRCH ? ZI_STAGE_JOIN : ZI_STAGE_CLONE, errnum);
 	}
 
 	record->pid = pid;

@@ -2,7 +2,7 @@ import type { Readable } from "node:stream";
 import { closeFd, dup, pipe } from "../descriptors.js";
 import { InitClient } from "../init-client.js";
 import type { ProcessExit, RequestError, SpawnDescriptors } from "../init-types.js";
-import type { SpawnSpec } from "../spawn-spec.js";
+import type { SpawnSpec } from "../spawn-types.js";
 import { streamFromFd } from "../stream.js";
 import { Foreground } from "./foreground.js";
 
