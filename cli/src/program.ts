@@ -1,7 +1,11 @@
-import { Argument, Command, Option } from "commander";
+import { Argument, Command } from "commander";
 import type { Context } from "./context.js";
 import type { Environment } from "./parse/environment.js";
 import type { RawArguments } from "./parse/raw-arguments.js";
+import { addNetwork } from "./program-network.js";
+import { type Action, type Add, all, collect, first, format, withFormat, zone, zones } from "./program-parts.js";
+import { addImages, addVolumes } from "./program-storage.js";
+import { addProcessOptions, addZoneOptions } from "./run-options.js";
 import { VERSION } from "./version.js";
 
 /** What the command tree needs of the process, so that it can be built (for completion, for tests) without running. */
@@ -21,8 +25,6 @@ export interface GlobalOptions {
   readonly color: boolean;
   readonly debug: boolean;
 }
-
-type Action = (context: Context, command: Command) => Promise<number>;
 
 /**
  * The command tree. Each command's code is loaded when it runs: gRPC takes longer to load than most commands take.
@@ -62,7 +64,7 @@ export function buildProgram(edges: ProgramEdges): Command {
   const ps = add(program, "ps", "List the processes in a zone", "zonectl ps web", async (context, command) =>
     (await import("./commands/list.js")).ps(context, first(command), command.opts()),
   );
-  withFormat(ps).addArgument(zone());
+  withFormat(ps).alias("top").addArgument(zone());
 
   add(
     program,
@@ -108,6 +110,45 @@ export function buildProgram(edges: ProgramEdges): Command {
     .addArgument(zones())
     .option("-f, --force", "end them first when they run");
 
+  add(program, "pause", "Stop zones' cpus", "zonectl pause web", async (context, command) =>
+    (await import("./commands/zones.js")).pause(context, all(command)),
+  ).addArgument(zones());
+
+  add(program, "unpause", "Let paused zones go on", "zonectl unpause web", async (context, command) =>
+    (await import("./commands/zones.js")).unpause(context, all(command)),
+  ).addArgument(zones());
+
+  add(
+    program,
+    "update",
+    "Change zones' resources while they run",
+    "zonectl update --memory 1g --cpus 2 web",
+    async (context, command) => (await import("./commands/zones.js")).update(context, all(command), command.opts()),
+  )
+    .addArgument(zones())
+    .option("-m, --memory <size>", "of the zone, such as 1g")
+    .option("--cpus <number>", "such as 1.5")
+    .option("--memory-limit <size>", "of the container; -1 for no limit but the zone's memory")
+    .option("--pids-limit <number>", "-1 for no limit");
+
+  add(program, "rename", "Give a zone another name", "zonectl rename web www", async (context, command) =>
+    (await import("./commands/zones.js")).rename(context, first(command), command.args[1] ?? ""),
+  )
+    .addArgument(zone())
+    .argument("<name>", "the new one");
+
+  add(program, "stats", "Show what zones use, live", "zonectl stats --no-stream web", async (context, command) =>
+    (await import("./commands/stats.js")).stats(context, all(command), command.opts()),
+  )
+    .addArgument(
+      new Argument("[zone...]", "names, ids, or beginnings of ids (default: all that run)").argParser(collect),
+    )
+    .option("--no-stream", "one turn, not a live table")
+    .addOption(format());
+
+  addNetwork(add, program);
+  addVolumes(add, program);
+
   add(
     program,
     "wait",
@@ -126,19 +167,7 @@ export function buildProgram(edges: ProgramEdges): Command {
     ),
   );
 
-  const image = program.command("image").description("Manage workload images").enablePositionalOptions();
-  image.addHelpText("after", "\nExample:\n  zonectl image pull debian:12");
-  withFormat(
-    add(image, "ls", "List images", "zonectl image ls", async (context, command) =>
-      (await import("./commands/list.js")).imageLs(context, command.opts()),
-    ),
-  ).option("-q, --quiet", "digests alone");
-  add(image, "pull", "Bring an image", "zonectl image pull docker://debian:12", async (context, command) =>
-    (await import("./commands/image.js")).imagePull(context, first(command)),
-  ).argument("<image>", "as skopeo takes it, or a registry reference");
-  add(image, "rm", "Remove images", "zonectl image rm debian:12", async (context, command) =>
-    (await import("./commands/image.js")).imageRm(context, all(command)),
-  ).addArgument(new Argument("<image...>", "names or digests").argParser(collect));
+  addImages(add, program);
 
   withFormat(
     add(
@@ -178,8 +207,6 @@ export function buildProgram(edges: ProgramEdges): Command {
   return program;
 }
 
-type Add = (parent: Command, usage: string, description: string, example: string, action: Action) => Command;
-
 function addRun(add: Add, program: Command, edges: ProgramEdges): void {
   const example = "zonectl run --rm -e GREETING=hello busybox sh -c 'echo $GREETING from $(uname -r)'";
   const run = add(program, "run", "Run an image in a new zone", example, async (context, command) => {
@@ -189,18 +216,7 @@ function addRun(add: Add, program: Command, edges: ProgramEdges): void {
   });
   run.argument("<image>", "busybox, a registry reference, or as skopeo takes it");
   run.argument("[command...]", "instead of the image's").usage("[options] IMAGE [--] [COMMAND ARG...]");
-  addProcessOptions(run, edges)
-    .option("--rm", "remove the zone when it has ended")
-    .option("-d, --detach", "print the zone's id and leave it running")
-    .option("--name <name>", "of the zone")
-    .option("--memory <size>", "of the zone, such as 512m (default: 256m)")
-    .option("--cpus <number>", "such as 1.5 (default: 1)")
-    .option("--entrypoint <program>", "instead of the image's, whose arguments go too")
-    .addOption(new Option("-l, --label <name=value>", "may be repeated").argParser(append).default([], "none"))
-    .option("--hostname <name>", "of the zone (default: its name)")
-    .option("--read-only", "no writable layer over the image")
-    .option("--stop-signal <signal>", "what stop sends (default: the image's, or TERM)")
-    .option("--cold", "boot the kernel instead of cloning the template");
+  addZoneOptions(addProcessOptions(run, edges.rawArguments));
 }
 
 function addExec(add: Add, program: Command, edges: ProgramEdges): void {
@@ -216,31 +232,7 @@ function addExec(add: Add, program: Command, edges: ProgramEdges): void {
     },
   );
   exec.addArgument(zone()).argument("<command...>", "and its arguments").usage("[options] ZONE [--] COMMAND [ARG...]");
-  addProcessOptions(exec, edges).option("-d, --detach", "do not wait for it");
-}
-
-/** What run and exec have in common. */
-function addProcessOptions(command: Command, edges: ProgramEdges): Command {
-  const appendBytes = (value: string, former: Buffer[]) => [...former, edges.rawArguments.value(value)];
-  return command
-    .passThroughOptions()
-    .option("-i, --interactive", "pass standard input on")
-    .option("-t, --tty", "give it a terminal")
-    .addOption(
-      new Option("-e, --env <name=value>", "set a variable, or pass NAME on; may be repeated")
-        .argParser(appendBytes)
-        .default([], "none"),
-    )
-    .addOption(
-      new Option("--env-file <path>", "variables from a file; may be repeated").argParser(append).default([], "none"),
-    )
-    .option("-w, --workdir <path>", "where it starts (default: the image's)")
-    .option("-u, --user <user[:group]>", "by name or number (default: the image's)")
-    .option("--detach-keys <keys>", "such as ctrl-a,d (default: ctrl-p,ctrl-q)");
-}
-
-function withFormat(command: Command): Command {
-  return command.addOption(new Option("--format <format>", "how to print").choices(["table", "json"]).default("table"));
+  addProcessOptions(exec, edges.rawArguments).option("-d, --detach", "do not wait for it");
 }
 
 /** Before and after a command's name, as people expect; docker takes them before it alone. */
@@ -267,23 +259,4 @@ function globalOptions(command: Command): GlobalOptions {
 /** The command for the zone, as bytes; one "--" before it is a separator. */
 function commandBytes(raw: RawArguments, words: readonly string[]): Buffer[] {
   return raw.tail(words[0] === "--" ? words.slice(1) : words);
-}
-
-function zone(): Argument {
-  return new Argument("<zone>", "a zone's name, id, or the beginning of its id");
-}
-
-function zones(): Argument {
-  return new Argument("<zone...>", "names, ids, or beginnings of ids").argParser(collect);
-}
-
-const append = (value: string, former: string[]): string[] => [...former, value];
-const collect = (value: string, former: string[] | undefined): string[] => [...(former ?? []), value];
-
-function first(command: Command): string {
-  return command.args[0] ?? "";
-}
-
-function all(command: Command): string[] {
-  return command.args;
 }

@@ -5,6 +5,7 @@ import {
   ImagesService,
   ProcessService,
   type ServiceClient,
+  VolumesService,
   ZonesService,
 } from "@zone/proto";
 import type { Context } from "../context.js";
@@ -16,6 +17,7 @@ import { ensureBridge } from "./start.js";
 export interface Bridge {
   readonly zones: ServiceClient<typeof ZonesService>;
   readonly images: ServiceClient<typeof ImagesService>;
+  readonly volumes: ServiceClient<typeof VolumesService>;
   readonly host: ServiceClient<typeof HostService>;
   /** Forwarded to the zone that the call's metadata names: `inZone`. */
   readonly process: ServiceClient<typeof ProcessService>;
@@ -55,6 +57,7 @@ export function connectBridge(path: string): Bridge {
   return {
     zones: createClient(ZonesService, client),
     images: createClient(ImagesService, client),
+    volumes: createClient(VolumesService, client),
     host: createClient(HostService, client),
     process: createClient(ProcessService, client),
     close: () => client.close(),

@@ -12,11 +12,12 @@ import { absoluteReference } from "../parse/image-reference.js";
 import { parseCpus, parseMemory } from "../parse/quantities.js";
 import { parseSignal } from "../parse/signal-names.js";
 import { UsageError } from "../parse/usage-error.js";
+import { type ZoneOptions, zoneOptions } from "../parse/zone-options.js";
 import { progressOn } from "../progress.js";
 import { attachForeground, checkStdio, currentSize, exitCodeOf, type StdioOptions } from "./foreground.js";
 
 /** The options of `zonectl run`, as given. */
-export interface RunOptions extends StdioOptions {
+export interface RunOptions extends StdioOptions, ZoneOptions {
   readonly rm?: boolean;
   readonly detach?: boolean;
   readonly name?: string;
@@ -115,6 +116,7 @@ export function zoneSpec(
   const fromOptions = options.env.flatMap((argument) => envArgument(argument, own) ?? []);
   if (options.stopSignal !== undefined) parseSignal(options.stopSignal);
   return {
+    ...zoneOptions(options, process.cwd()),
     name: options.name,
     image: absoluteReference(image, process.cwd()),
     entrypoint:

@@ -2,8 +2,11 @@ import { toDuration, ZoneError } from "@zone/proto";
 import { write } from "../attach/output.js";
 import { inZone, openBridge, QUICK, zoneName } from "../bridge/connect.js";
 import type { Context } from "../context.js";
-import { parseDuration } from "../parse/quantities.js";
+import type { api } from "../messages.js";
+import { parseCpus, parseDuration, parseMemory } from "../parse/quantities.js";
+import { parsePidsLimit } from "../parse/security.js";
 import { parseSignal } from "../parse/signal-names.js";
+import { UsageError } from "../parse/usage-error.js";
 import { imageToJson, zoneDetailsToJson } from "../text/json.js";
 import { forEachName } from "./each.js";
 import { writeJson } from "./list.js";
@@ -45,6 +48,67 @@ export async function rm(context: Context, names: string[], options: { force?: b
   const act = async (name: string) =>
     client.zones.delete({ zone: zoneName(name), force: options.force ?? false }, { timeoutMs: 60_000 });
   return forEachName(context, names, act, printName(context));
+}
+
+/** `zonectl pause`: stops the cpus of each zone. */
+export async function pause(context: Context, names: string[]): Promise<number> {
+  const client = await openBridge(context);
+  const act = async (name: string) => client.zones.pause({ zone: zoneName(name) }, QUICK);
+  return forEachName(context, names, act, printName(context));
+}
+
+/** `zonectl unpause`. */
+export async function unpause(context: Context, names: string[]): Promise<number> {
+  const client = await openBridge(context);
+  const act = async (name: string) => client.zones.resume({ zone: zoneName(name) }, QUICK);
+  return forEachName(context, names, act, printName(context));
+}
+
+/** `zonectl rename`. */
+export async function rename(context: Context, zone: string, name: string): Promise<number> {
+  const client = await openBridge(context);
+  await client.zones.update({ zone: zoneName(zone), name }, QUICK);
+  return 0;
+}
+
+/** The options of `zonectl update`, as given. */
+export interface UpdateOptions {
+  readonly memory?: string;
+  readonly cpus?: string;
+  readonly pidsLimit?: string;
+  readonly memoryLimit?: string;
+}
+
+/** `zonectl update`: other resources for zones that run, or are yet to. */
+export async function update(context: Context, names: string[], options: UpdateOptions): Promise<number> {
+  const change = {
+    ...(options.memory !== undefined && { memoryBytes: parseMemory(options.memory) }),
+    ...(options.cpus !== undefined && { cpuMillis: parseCpus(options.cpus) }),
+    ...(options.pidsLimit !== undefined && { pidsLimit: parsePidsLimit(options.pidsLimit) }),
+    ...(options.memoryLimit !== undefined && {
+      memoryLimitBytes: options.memoryLimit === "-1" ? 0 : parseMemory(options.memoryLimit),
+    }),
+  };
+  if (Object.keys(change).length === 0) {
+    throw new UsageError("nothing to update: give --memory, --cpus, --pids-limit or --memory-limit");
+  }
+  const client = await openBridge(context);
+  const act = async (name: string) => client.zones.update({ zone: zoneName(name), ...change }, { timeoutMs: 120_000 });
+  return forEachName(context, names, act, printName(context));
+}
+
+/** `zonectl port`: where a zone's published ports are. */
+export async function port(context: Context, name: string): Promise<number> {
+  const client = await openBridge(context);
+  const { zone } = await client.zones.get({ zone: zoneName(name) }, QUICK);
+  await write(context.stdout, (zone?.ports ?? []).map((mapping) => `${portLine(mapping)}\n`).join(""));
+  return 0;
+}
+
+/** "80/tcp -> 127.0.0.1:8080", as docker says it. */
+export function portLine({ zonePort, zonePath, hostAddress, hostPort, hostPath }: api.PortMapping.$Properties): string {
+  const address = hostAddress?.includes(":") ? `[${hostAddress}]` : hostAddress || "127.0.0.1";
+  return `${zonePath || `${zonePort}/tcp`} -> ${hostPath || `${address}:${hostPort}`}`;
 }
 
 /** `zonectl wait`: prints each zone's exit code when it has ended. */

@@ -130,3 +130,39 @@ export function eventToJson(event: api.ZoneEvent.$Properties): Json {
   const zone = event.zone;
   return { time: time(event.time), type: event.type, zone: zone ? zoneToJson(zone) : null, lost: int64(event.lost) };
 }
+
+export function volumeToJson(volume: api.Volume.$Properties): Json {
+  return {
+    name: volume.name,
+    sizeBytes: int64(volume.sizeBytes),
+    allocatedBytes: int64(volume.allocatedBytes),
+    createdAt: time(volume.createdAt),
+    zoneId: volume.zoneId || null,
+    labels: volume.labels ?? {},
+  };
+}
+
+export function statsToJson(stats: api.ZoneStats.$Properties): Json {
+  return {
+    zoneId: stats.zoneId,
+    name: stats.name,
+    time: time(stats.time),
+    paused: stats.paused ?? false,
+    message: stats.message || null,
+    cpuUs: int64(stats.cpuUs),
+    vcpus: stats.vcpus ?? 0,
+    memoryBytes: int64(stats.memoryBytes),
+    memoryLimitBytes: int64(stats.memoryLimitBytes),
+    zoneMemoryTotalBytes: int64(stats.zoneMemoryTotalBytes),
+    zoneMemoryAvailableBytes: int64(stats.zoneMemoryAvailableBytes),
+    pids: int64(stats.pids),
+    oomKills: int64(stats.oomKills),
+    networkReceivedBytes: int64(stats.networkReceivedBytes),
+    networkSentBytes: int64(stats.networkSentBytes),
+    diskReadBytes: int64(stats.diskReadBytes),
+    diskWrittenBytes: int64(stats.diskWrittenBytes),
+    vmmCpuUs: int64(stats.vmmCpuUs),
+    vmmPssBytes: int64(stats.vmmPssBytes),
+    vmmPrivateBytes: int64(stats.vmmPrivateBytes),
+  };
+}
