@@ -12,13 +12,18 @@ const program = buildProgram({
   finished: () => {},
   complete: async () => {},
 });
-const names = { zones: async () => ["web", "db"], images: async () => ["busybox", "debian:12"] };
+const names = {
+  zones: async () => ["web", "db"],
+  volumes: async () => ["data"],
+  images: async () => ["busybox", "debian:12"],
+};
 const complete = (...words: string[]) => candidates(program, words, names);
 
 describe("completion", () => {
   it("commands", async () => {
-    expect(await complete("r")).toEqual(["rm", "run"]);
+    expect(await complete("r")).toEqual(["rename", "rm", "run"]);
     expect(await complete("image", "")).toEqual(["ls", "pull", "rm"]);
+    expect(await complete("volume", "rm", "")).toEqual(["data"]);
     expect(await complete("")).not.toContain("__complete");
   });
   it("options", async () => {

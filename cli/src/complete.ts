@@ -3,11 +3,12 @@ import type { Argument, Command, Option } from "commander";
 /** Names that only the bridge knows. */
 export interface NameSource {
   zones(): Promise<string[]>;
+  volumes(): Promise<string[]>;
   images(): Promise<string[]>;
 }
 
 /** Options whose values are files: the shell completes those itself. */
-const FILE_OPTIONS = new Set(["--env-file", "--bridge"]);
+const FILE_OPTIONS = new Set(["--env-file", "--bridge", "--volume", "--secret"]);
 
 /**
  * What may stand for the last of `words` (which may be empty, and is what is being typed), from the command tree. The words
@@ -71,6 +72,8 @@ async function argumentValues(argument: Argument, command: Command, names: NameS
       return names.zones();
     case "image":
       return names.images();
+    case "volume":
+      return names.volumes();
     case "name":
       return [...(await names.zones()), ...(await names.images())];
     case "command":

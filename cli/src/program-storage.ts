@@ -35,11 +35,11 @@ export function addVolumes(add: Add, program: Command): void {
   ).option("-q, --quiet", "names alone");
   add(volume, "rm", "Remove volumes with all that is in them", "zonectl volume rm data", async (context, command) =>
     (await commands()).rm(context, all(command)),
-  ).addArgument(new Argument("<name...>").argParser(collect));
+  ).addArgument(new Argument("<volume...>").argParser(collect));
   add(volume, "resize", "Make a volume larger", "zonectl volume resize data 4g", async (context, command) =>
     (await commands()).resize(context, first(command), command.args[1] ?? ""),
   )
-    .argument("<name>")
+    .argument("<volume>")
     .argument("<size>", "the new one");
   add(
     volume,

@@ -135,7 +135,7 @@ export function buildProgram(edges: ProgramEdges): Command {
     (await import("./commands/zones.js")).rename(context, first(command), command.args[1] ?? ""),
   )
     .addArgument(zone())
-    .argument("<name>", "the new one");
+    .argument("<new-name>");
 
   add(program, "stats", "Show what zones use, live", "zonectl stats --no-stream web", async (context, command) =>
     (await import("./commands/stats.js")).stats(context, all(command), command.opts()),
