@@ -2,7 +2,7 @@ import type { CapabilitySets } from "@zone/native";
 import { invalid } from "../errors.js";
 
 /** Names of capabilities(7) without CAP_, by number. */
-const NAMES = [
+export const CAPABILITY_NAMES = [
   ...["CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP"],
   ...["LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER"],
   ...["SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE"],
@@ -15,7 +15,7 @@ const NAMES = [
 export type CapabilityMask = bigint;
 
 /** Every capability that Linux 5.9 and later knows. */
-export const ALL_CAPABILITIES: CapabilityMask = (1n << BigInt(NAMES.length)) - 1n;
+export const ALL_CAPABILITIES: CapabilityMask = (1n << BigInt(CAPABILITY_NAMES.length)) - 1n;
 
 /** What Docker gives a container: https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities */
 export const DEFAULT_CAPABILITIES: CapabilityMask = parseCapabilities([
@@ -32,7 +32,7 @@ export function parseCapabilities(names: readonly string[]): CapabilityMask {
       mask |= ALL_CAPABILITIES;
       continue;
     }
-    const number = NAMES.indexOf(plain);
+    const number = CAPABILITY_NAMES.indexOf(plain);
     if (number < 0)
       throw invalid("INVALID_CAPABILITY", `"${name.slice(0, 40)}" is not a capability; capabilities(7) lists them`);
     mask |= 1n << BigInt(number);
