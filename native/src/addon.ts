@@ -129,22 +129,5 @@ function load(explicit: string | undefined): Addon {
       `cannot find the native addon at ${candidates.join(" or ")}: build it with "make -C native", or name it in ZONE_NATIVE`,
     );
   }
-  return withStubs(createRequire(import.meta.url)(path));
-}
-
-/** Calls that are typed and not built yet throw ENOSYS. */
-function withStubs(functions: Addon): Addon {
-  return new Proxy(functions, {
-    get(target, name: string) {
-      const call = (target as unknown as Record<string, unknown>)[name];
-      if (call) return call;
-      return () => {
-        throw Object.assign(new Error(`ENOSYS: the addon has no ${name} yet`), {
-          code: "ENOSYS",
-          errno: -38,
-          syscall: name,
-        });
-      };
-    },
-  });
+  return createRequire(import.meta.url)(path) as Addon;
 }

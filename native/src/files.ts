@@ -100,7 +100,7 @@ export function readlinkAt(fd: number): string {
 
 /**
  * Sets times in nanoseconds since 1970 (negative: before); undefined leaves one as it is. For anything that `fd` may be, a
- * symbolic link included; O_PATH will do. EINVAL beyond 64 bits of seconds. utimensat(2) AT_EMPTY_PATH.
+ * symbolic link included; O_PATH will do. A file system clamps what it cannot hold (ext4: 1901 to 2446). utimensat(2) AT_EMPTY_PATH.
  */
 export function setTimes(fd: number, atimeNs: bigint | undefined, mtimeNs: bigint | undefined): void {
   addon().setTimes(fd, ...timespec(atimeNs), ...timespec(mtimeNs));

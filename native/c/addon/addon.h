@@ -19,6 +19,13 @@ bool za_int64(napi_env env, napi_value value, int64_t *out);
 /* A string without NUL, of less than `size` bytes in UTF-8. */
 bool za_string(napi_env env, napi_value value, char *out, size_t size);
 bool za_bytes(napi_env env, napi_value value, uint8_t **data, size_t *length);
+/* The same for a typed array of another kind; `length` counts its elements. */
+bool za_words(napi_env env, napi_value value, napi_typedarray_type wanted, void **data, size_t *length);
+/* A file's name: a string, or bytes when it is not UTF-8. */
+bool za_name(napi_env env, napi_value value, char *out, size_t size);
+bool za_bool(napi_env env, napi_value value, bool *out);
+bool za_bigint64(napi_env env, napi_value value, int64_t *out);
+bool za_biguint64(napi_env env, napi_value value, uint64_t *out);
 
 napi_value za_number(napi_env env, int64_t number);
 napi_value za_undefined(napi_env env);
@@ -35,7 +42,46 @@ napi_value za_read_available(napi_env env, napi_callback_info info);
 /* files.c */
 napi_value za_memfd(napi_env env, napi_callback_info info);
 napi_value za_memfd_from_file(napi_env env, napi_callback_info info);
+/* paths.c */
 napi_value za_open_in_root(napi_env env, napi_callback_info info);
+napi_value za_open_at(napi_env env, napi_callback_info info);
+napi_value za_rename_at(napi_env env, napi_callback_info info);
+napi_value za_mkdir_at(napi_env env, napi_callback_info info);
+napi_value za_unlink_at(napi_env env, napi_callback_info info);
+napi_value za_symlink_at(napi_env env, napi_callback_info info);
+napi_value za_link_at(napi_env env, napi_callback_info info);
+napi_value za_chown_at(napi_env env, napi_callback_info info);
+napi_value za_mknod_at(napi_env env, napi_callback_info info);
+napi_value za_readlink_at(napi_env env, napi_callback_info info);
+napi_value za_set_times(napi_env env, napi_callback_info info);
+napi_value za_seek_sparse(napi_env env, napi_callback_info info);
+/* mounts.c */
+napi_value za_fs_open(napi_env env, napi_callback_info info);
+napi_value za_fs_pick(napi_env env, napi_callback_info info);
+napi_value za_fs_config(napi_env env, napi_callback_info info);
+napi_value za_fs_create(napi_env env, napi_callback_info info);
+napi_value za_fs_reconfigure(napi_env env, napi_callback_info info);
+napi_value za_fs_mount(napi_env env, napi_callback_info info);
+napi_value za_open_tree(napi_env env, napi_callback_info info);
+napi_value za_move_mount(napi_env env, napi_callback_info info);
+napi_value za_set_mount_attributes(napi_env env, napi_callback_info info);
+/* filesystems.c */
+napi_value za_fs_call(napi_env env, napi_callback_info info);
+napi_value za_fs_call_async(napi_env env, napi_callback_info info);
+napi_value za_block_device_bytes(napi_env env, napi_callback_info info);
+/* netlink.c */
+napi_value za_netlink_open(napi_env env, napi_callback_info info);
+napi_value za_netlink_send(napi_env env, napi_callback_info info);
+napi_value za_netlink_receive(napi_env env, napi_callback_info info);
+/* devices.c */
+napi_value za_attach_device_policy(napi_env env, napi_callback_info info);
+napi_value za_detach_device_policy(napi_env env, napi_callback_info info);
+/* seccomp.c */
+napi_value za_seccomp_open(napi_env env, napi_callback_info info);
+napi_value za_seccomp_architecture(napi_env env, napi_callback_info info);
+napi_value za_seccomp_rule(napi_env env, napi_callback_info info);
+napi_value za_seccomp_export(napi_env env, napi_callback_info info);
+napi_value za_seccomp_close(napi_env env, napi_callback_info info);
 /* pty.c */
 napi_value za_open_pty(napi_env env, napi_callback_info info);
 napi_value za_set_window_size(napi_env env, napi_callback_info info);
@@ -47,6 +93,9 @@ napi_value za_make_node(napi_env env, napi_callback_info info);
 napi_value za_set_time(napi_env env, napi_callback_info info);
 napi_value za_add_entropy(napi_env env, napi_callback_info info);
 napi_value za_set_hostname(napi_env env, napi_callback_info info);
+napi_value za_load_module(napi_env env, napi_callback_info info);
+napi_value za_open_pid_fd(napi_env env, napi_callback_info info);
+napi_value za_adjust_clock(napi_env env, napi_callback_info info);
 /* sockets.c */
 napi_value za_peer_credentials(napi_env env, napi_callback_info info);
 napi_value za_send_packet(napi_env env, napi_callback_info info);

@@ -1,14 +1,12 @@
-/* files.c - sealed memory files, and opening inside a root. */
+/* files.c - sealed memory files. */
 #include "addon.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/openat2.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { NAME_SIZE = 250 }; /* memfd_create(2): 249 bytes and NUL */
@@ -97,27 +95,4 @@ napi_value za_memfd_from_file(napi_env env, napi_callback_info info)
 	int errnum = copy_sparse(from, to, st.st_size);
 	close(from);
 	return sealed(env, to, errnum, "sendfile", path);
-}
-
-napi_value za_open_in_root(napi_env env, napi_callback_info info)
-{
-	napi_value argv[4];
-	char path[PATH_MAX];
-	int root, flags;
-	uint32_t mode;
-	if (!za_args(env, info, 4, argv) || !za_int(env, argv[0], &root) || !za_string(env, argv[1], path, sizeof path) ||
-	    !za_int(env, argv[2], &flags) || !za_uint32(env, argv[3], &mode))
-		return NULL;
-	struct open_how how = {
-		.flags = (uint32_t)flags | O_CLOEXEC,
-		.mode = mode,
-		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
-	};
-	/* EAGAIN: something was renamed in mid-walk, so that ".." could not be proven safe; openat2(2) says to try again. */
-	long fd;
-	int tries = 0;
-	do {
-		fd = syscall(SYS_openat2, root, path, &how, sizeof how);
-	} while (fd < 0 && (errno == EINTR || (errno == EAGAIN && ++tries < 128)));
-	return fd < 0 ? za_fail(env, errno, "openat2", path) : za_number(env, fd);
 }

@@ -106,18 +106,79 @@ bool za_string(napi_env env, napi_value value, char *out, size_t size)
 	return true;
 }
 
-bool za_bytes(napi_env env, napi_value value, uint8_t **data, size_t *length)
+bool za_name(napi_env env, napi_value value, char *out, size_t size)
+{
+	bool is_bytes = false;
+	uint8_t *data;
+	size_t length;
+	if (napi_is_typedarray(env, value, &is_bytes) != napi_ok || !is_bytes)
+		return za_string(env, value, out, size);
+	if (!za_bytes(env, value, &data, &length))
+		return false;
+	if (length >= size) {
+		za_fail(env, ENAMETOOLONG, "argument", NULL);
+		return false;
+	}
+	if (length > 0) {
+		if (memchr(data, 0, length) != NULL) {
+			napi_throw_type_error(env, "ERR_INVALID_ARG_VALUE", "the name holds a NUL byte");
+			return false;
+		}
+		memcpy(out, data, length);
+	}
+	out[length] = 0;
+	return true;
+}
+
+bool za_bool(napi_env env, napi_value value, bool *out)
+{
+	if (napi_get_value_bool(env, value, out) == napi_ok)
+		return true;
+	napi_throw_type_error(env, "ERR_INVALID_ARG_TYPE", "expected a boolean");
+	return false;
+}
+
+static bool whole_bigint(napi_env env, napi_status status, bool lossless)
+{
+	if (status != napi_ok)
+		napi_throw_type_error(env, "ERR_INVALID_ARG_TYPE", "expected a bigint");
+	else if (!lossless)
+		napi_throw_range_error(env, "ERR_OUT_OF_RANGE", "the bigint does not fit into 64 bits");
+	return status == napi_ok && lossless;
+}
+
+bool za_bigint64(napi_env env, napi_value value, int64_t *out)
+{
+	bool lossless = false;
+	napi_status status = napi_get_value_bigint_int64(env, value, out, &lossless);
+	return whole_bigint(env, status, lossless);
+}
+
+bool za_biguint64(napi_env env, napi_value value, uint64_t *out)
+{
+	bool lossless = false;
+	napi_status status = napi_get_value_bigint_uint64(env, value, out, &lossless);
+	return whole_bigint(env, status, lossless);
+}
+
+bool za_words(napi_env env, napi_value value, napi_typedarray_type wanted, void **data, size_t *length)
 {
 	bool is_array = false;
 	napi_typedarray_type type = napi_int8_array;
-	void *pointer = NULL;
 	if (napi_is_typedarray(env, value, &is_array) == napi_ok && is_array &&
-	    napi_get_typedarray_info(env, value, &type, length, &pointer, NULL, NULL) == napi_ok && type == napi_uint8_array) {
-		*data = pointer;
+	    napi_get_typedarray_info(env, value, &type, length, data, NULL, NULL) == napi_ok && type == wanted)
 		return true;
-	}
-	napi_throw_type_error(env, "ERR_INVALID_ARG_TYPE", "expected a Uint8Array");
+	napi_throw_type_error(env, "ERR_INVALID_ARG_TYPE", wanted == napi_uint8_array ? "expected a Uint8Array" : "expected a typed array of another kind");
 	return false;
+}
+
+bool za_bytes(napi_env env, napi_value value, uint8_t **data, size_t *length)
+{
+	void *pointer = NULL;
+	if (!za_words(env, value, napi_uint8_array, &pointer, length))
+		return false;
+	*data = pointer;
+	return true;
 }
 
 napi_value za_number(napi_env env, int64_t number)
