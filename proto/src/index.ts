@@ -7,6 +7,16 @@ export { fileDescriptors } from "../gen/descriptors.js";
 export * from "../gen/services.js";
 export { type CallOptions, type ClientStream, createClient, type ServiceClient } from "./client.js";
 export { type Code, ZoneError, type ZoneErrorInit } from "./errors.js";
+export {
+  FORWARD_CHUNK_BYTES,
+  type ForwardCall,
+  type ForwardMessage,
+  type MessageStream,
+  openForward,
+  type PumpOptions,
+  pumpForward,
+  pumpMessages,
+} from "./forward.js";
 export { type Handlers, type Method, type Service, unimplemented } from "./rpc.js";
 export { fromDuration, fromTimestamp, toDuration, toTimestamp } from "./time.js";
 export { google, zone };
