@@ -2,9 +2,9 @@ import { closeSync, constants, existsSync, openSync, readdirSync, readFileSync }
 import { join } from "node:path";
 import { agentError } from "../errors.js";
 import { LIMITS } from "../limits.js";
+import { type BlockPaths, findBlockDevice } from "../mount/block-device.js";
 import type { ContainerPlace } from "../process/process-table.js";
 import { writeAtomically } from "../system/identity.js";
-import { type BlockPaths, findBlockDevice } from "./block-device.js";
 import { createCgroup, removeCgroup } from "./cgroup.js";
 import type { ZonePart } from "./etc-files.js";
 import { type OpenRoot, openRoot } from "./open-root.js";

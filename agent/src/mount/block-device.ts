@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout } from "node:timers/promises";
 import { agentError } from "../errors.js";
+import { lookUntilFound } from "./uevents.js";
 
 /** Where block devices are looked for: /sys/block and /dev. */
 export interface BlockPaths {
@@ -9,22 +9,24 @@ export interface BlockPaths {
   dev: string;
 }
 
-const POLL_MIN_MS = 2;
-const POLL_MAX_MS = 50;
-
 /**
- * The device node of the virtio-blk disk with this serial, as soon as it is there; DEVICE_NOT_FOUND after `waitMs`.
- * sysfs has no inotify for what the kernel makes, and Node no netlink for uevents: so it is polled, closely at first. A look
- * costs one directory and one small file per disk.
+ * The device node of the virtio-blk disk with this serial, as soon as it is there; DEVICE_NOT_FOUND after `waitMs`. Rejects when `signal`
+ * is aborted. A look costs one folder and one small file per disk; the kernel tells when another is due.
  */
-export async function findBlockDevice(serial: string, waitMs: number, paths: BlockPaths): Promise<string> {
-  const deadline = performance.now() + waitMs;
-  for (let pause = POLL_MIN_MS; ; pause = Math.min(pause * 2, POLL_MAX_MS)) {
-    const device = lookForDevice(serial, paths);
-    if (device !== undefined) return device;
-    if (performance.now() >= deadline) break;
-    await setTimeout(pause);
-  }
+export async function findBlockDevice(
+  serial: string,
+  waitMs: number,
+  paths: BlockPaths,
+  signal?: AbortSignal,
+): Promise<string> {
+  const device = await lookUntilFound(() => lookForDevice(serial, paths), {
+    waitMs,
+    subsystem: "block",
+    // Of a folder that stands for sysfs the kernel tells nothing.
+    events: paths.sysBlock === "/sys/block",
+    ...(signal ? { signal } : {}),
+  });
+  if (device !== undefined) return device;
   throw agentError(
     "NOT_FOUND",
     "DEVICE_NOT_FOUND",
