@@ -32,6 +32,7 @@ async function complete(program: Command, words: string[]): Promise<void> {
   const names = async () => (await import("./names.js")).namesFrom(bridge.path);
   const found = await candidates(program, words, {
     zones: async () => (await names()).zones(),
+    volumes: async () => (await names()).volumes(),
     images: async () => (await names()).images(),
   });
   await write(process.stdout, found === undefined ? ":files\n" : found.map((name) => `${name}\n`).join(""));

@@ -3,6 +3,7 @@ import {
   createClient,
   HostService,
   ImagesService,
+  NetworkService,
   ProcessService,
   type ServiceClient,
   VolumesService,
@@ -21,6 +22,7 @@ export interface Bridge {
   readonly host: ServiceClient<typeof HostService>;
   /** Forwarded to the zone that the call's metadata names: `inZone`. */
   readonly process: ServiceClient<typeof ProcessService>;
+  readonly network: ServiceClient<typeof NetworkService>;
   close(): void;
 }
 
@@ -60,6 +62,7 @@ export function connectBridge(path: string): Bridge {
     volumes: createClient(VolumesService, client),
     host: createClient(HostService, client),
     process: createClient(ProcessService, client),
+    network: createClient(NetworkService, client),
     close: () => client.close(),
   };
 }

@@ -35,6 +35,7 @@ export async function stats(context: Context, names: string[], options: StatsOpt
   const call = client.zones.stats({ zones: names.map(zoneName), follow }, { signal: over.signal });
   try {
     await forEachMessage(call, async (message) => {
+      if (options.format === "json" && !message.zoneId) return;
       if (options.format === "json") return write(context.stdout, `${JSON.stringify(statsToJson(message))}\n`);
       if (message.zoneId) rows.push(meter.row(message));
       if (!message.last) return;

@@ -4,14 +4,18 @@ import {
   type Handlers,
   HostService,
   ImagesService,
+  NetworkService,
   ProcessService,
   toTimestamp,
   unimplemented,
+  VolumesService,
   ZonesService,
 } from "@zone/proto";
 import { api } from "../messages.js";
 import { HostProcess, type KeptOutput } from "./host-process.js";
+import { networkHandlers } from "./network-service.js";
 import { processHandlers } from "./process-service.js";
+import { resourceHandlers, volumeHandlers } from "./resources-service.js";
 import { failure, streaming, unary } from "./rpc.js";
 
 /** A zone of the test bridge: its processes are processes of this host. */
@@ -65,6 +69,8 @@ export class TestBridge {
     server.addService(ZonesService as never, this.zonesHandlers() as never);
     server.addService(ProcessService as never, processHandlers(this) as never);
     server.addService(ImagesService as never, this.imagesHandlers() as never);
+    server.addService(VolumesService as never, volumeHandlers(this.calls) as never);
+    server.addService(NetworkService as never, networkHandlers() as never);
     server.addService(HostService as never, this.hostHandlers() as never);
     await new Promise<void>((resolve, reject) => {
       server.bindAsync(`unix:${this.path}`, grpc.ServerCredentials.createInsecure(), (error) =>
@@ -108,6 +114,7 @@ export class TestBridge {
   private zonesHandlers(): Handlers<typeof ZonesService> {
     return {
       ...unimplemented(ZonesService),
+      ...resourceHandlers(this),
       create: streaming(
         this.calls,
         "create",
