@@ -1,4 +1,4 @@
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import * as grpc from "@grpc/grpc-js";
 import type { AgentIdentity } from "@zone/link";
 import type { InitClient } from "@zone/native";
@@ -23,8 +23,11 @@ import { agentError, describe } from "./errors.js";
 import { fileService } from "./file/service.js";
 import { IdleCollector } from "./memory.js";
 import { mountService } from "./mount/service.js";
+import { Forwarding } from "./network/forward/forwarding.js";
 import { ZoneNames } from "./network/names.js";
 import { networkService } from "./network/service.js";
+import { ZoneFiles } from "./network/zone-files.js";
+import { ZoneNetwork } from "./network/zone-network.js";
 import { OffsetFile } from "./process/offset-file.js";
 import { ProcessTable } from "./process/process-table.js";
 import { processService } from "./process/service.js";
@@ -49,6 +52,8 @@ export interface AgentOptions {
   /** Machine id of a zone that was never renewed. */
   machineId: string;
   containers: Pick<ContainerTableOptions, "directory" | "cgroups" | "sysBlock" | "dev">;
+  /** Whether the loopback is to be brought up when it is not. */
+  raiseLoopback: boolean;
   /** Imports reflection.ts. */
   loadRawServices(services: readonly string[], health: Health): Promise<RawServices>;
 }
@@ -67,6 +72,8 @@ export class Agent {
   readonly #processes: ProcessTable;
   readonly #containers: ContainerTable;
   readonly #names: ZoneNames;
+  readonly #network: ZoneNetwork;
+  readonly #forwarding: Forwarding;
   readonly #collector = new IdleCollector();
   readonly #healthWatchers = new Set<() => void>();
   /** What a Renew in this boot has given. */
@@ -88,7 +95,11 @@ export class Agent {
       now: Date.now,
     });
     this.#names = new ZoneNames(join(options.identity.runDir, "names.json"));
+    this.#network = new ZoneNetwork(this.#names);
+    const { runDir, etcMachineId } = options.identity;
+    const zoneFiles = new ZoneFiles(runDir, etcMachineId === undefined ? undefined : dirname(etcMachineId));
     this.#names.onChange = () => {
+      zoneFiles.write(this.#names);
       rewriteEtcFiles(options.containers.directory, this.#names, (path, error) =>
         log.warn({ path, error: describe(error) }, "names not rewritten"),
       );
@@ -113,6 +124,7 @@ export class Agent {
       },
       now: Date.now,
     });
+    this.#forwarding = new Forwarding((id) => this.#containers.rootOf(id));
     this.#processes = new ProcessTable({
       init,
       offsets: new OffsetFile(join(options.identity.runDir, "stdio-offsets")),
@@ -142,12 +154,22 @@ export class Agent {
   static async start(options: AgentOptions): Promise<Agent> {
     const agent = new Agent(options);
     await agent.#containers.recover();
+    if (options.raiseLoopback) await agent.#raiseLoopback();
     for (const path of agent.#cgroups.paths()) agent.#cgroupWatcher?.watch(path);
     if (options.init.restarts > 0) {
       const taken = agent.#processes.recover(await options.init.list());
       options.log.warn({ restarts: options.init.restarts, processes: taken }, "the agent was restarted");
     }
     return agent;
+  }
+
+  /** An agent without a network is still of use. */
+  async #raiseLoopback(): Promise<void> {
+    try {
+      await this.#network.raiseLoopback();
+    } catch (error) {
+      this.#options.log.warn({ error: describe(error) }, "the loopback is not up");
+    }
   }
 
   /** Who it is, for the link's handshake. */
@@ -181,7 +203,10 @@ export class Agent {
     );
     server.addService(MountService, mountService());
     server.addService(CgroupService, cgroupService(this.#cgroups, this.#cgroupNews, admit));
-    server.addService(NetworkService, networkService());
+    server.addService(
+      NetworkService,
+      networkService({ network: this.#network, names: this.#names, forwarding: this.#forwarding }, admit),
+    );
     server.addService(FileService, fileService());
     server.addService(SystemService, this.#systemService());
     let raw: Promise<RawServices> | undefined;

@@ -60,6 +60,7 @@ async function main(): Promise<void> {
       sysBlock: env.ZONE_SYS_BLOCK ?? "/sys/block",
       dev: env.ZONE_DEV ?? "/dev",
     },
+    raiseLoopback: insideZone || env.ZONE_RAISE_LOOPBACK === "1",
     loadRawServices: async (services, health): Promise<RawServices> => {
       // Not a literal, so that the bundler leaves it a file of its own beside this one.
       const file = import.meta.url.endsWith(".mjs") ? "./reflection.mjs" : "./reflection.js";

@@ -38,4 +38,9 @@ export const NETWORK_LIMITS = {
   connections: 2048,
   connectTimeoutMs: { default: 10_000, max: 120_000 },
   unixPathBytes: 4095,
+  /** A Unix socket whose queue is full refuses at once instead of waiting, connect(2); it is asked again after this. */
+  busySocketMs: 20,
+  /** Read from services and not taken by their clients yet, all connections together, and the share of one. */
+  inFlightBytes: 64 * 1024 * KIB,
+  connectionBytes: { min: 32 * KIB, max: 512 * KIB },
 } as const;
