@@ -92,6 +92,10 @@ export interface Addon {
   /** Takes one packet: its length (0: the peer is gone) and descriptors; undefined when it would block. */
   receivePacket(fd: number, buffer: Uint8Array): { length: number; fds: number[] } | undefined;
 
+  inotifyOpen(): number;
+  /** The watch's number. */
+  inotifyWatch(fd: number, path: string, mask: number): number;
+
   vsockSocket(): number;
   /** True when connected, false when it is under way (wait for writable, then socketError). */
   vsockConnect(fd: number, cid: number, port: number): boolean;

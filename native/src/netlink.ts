@@ -17,7 +17,7 @@ const DATAGRAMS_PER_TURN = 64;
 export class NetlinkSocket {
   /** One datagram: one or more messages of nlmsghdr. The buffer is the receiver's to keep. */
   onMessage: (datagram: Buffer) => void = () => {};
-  /** The kernel dropped messages because the socket's buffer was full (ENOBUFS): what was learned from events may be stale. */
+  /** The kernel dropped messages because the socket's buffer was full (ENOBUFS): what was learned from events may be stale, answers may be missing. It drops all until what it kept has been read. */
   onOverrun: () => void = () => {};
   /** Anything else that recvmsg(2) says; the socket is closed then. */
   onError: (error: Error) => void = (error) => {
@@ -30,7 +30,11 @@ export class NetlinkSocket {
 
   private constructor(fd: number) {
     this.#fd = fd;
-    this.#poll = addon().pollStart(fd, POLL_READABLE, (error) => (error ? this.#fail(error) : this.#receive()));
+    this.#poll = addon().pollStart(fd, POLL_READABLE, (error) => {
+      this.#receive();
+      // libuv takes POLLERR, which is how an overrun shows, for EBADF and stops polling; what recvmsg(2) says is the truth.
+      if (error && this.#open) addon().pollUpdate(this.#poll, POLL_READABLE);
+    });
   }
 
   /** `groups` is the mask of nl_groups (the first 32 multicast groups, RTMGRP_*). EPROTONOSUPPORT when the kernel lacks the protocol. */

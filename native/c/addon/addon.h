@@ -73,6 +73,9 @@ napi_value za_block_device_bytes(napi_env env, napi_callback_info info);
 napi_value za_netlink_open(napi_env env, napi_callback_info info);
 napi_value za_netlink_send(napi_env env, napi_callback_info info);
 napi_value za_netlink_receive(napi_env env, napi_callback_info info);
+/* inotify.c */
+napi_value za_inotify_open(napi_env env, napi_callback_info info);
+napi_value za_inotify_watch(napi_env env, napi_callback_info info);
 /* devices.c */
 napi_value za_attach_device_policy(napi_env env, napi_callback_info info);
 napi_value za_detach_device_policy(napi_env env, napi_callback_info info);

@@ -40,6 +40,8 @@ static const struct {
 	{"netlinkOpen", za_netlink_open},
 	{"netlinkSend", za_netlink_send},
 	{"netlinkReceive", za_netlink_receive},
+	{"inotifyOpen", za_inotify_open},
+	{"inotifyWatch", za_inotify_watch},
 	{"attachDevicePolicy", za_attach_device_policy},
 	{"detachDevicePolicy", za_detach_device_policy},
 	{"seccompOpen", za_seccomp_open},
