@@ -82,7 +82,8 @@ enum zi_spec_flags {
 	ZI_READONLY_ROOT = 1u << 4, /* with ZI_NEW_CONTAINER: remount / read-only */
 	ZI_KEEP_CAPS = 1u << 5,     /* uid is not 0 but the process keeps its permitted and ambient capabilities */
 	ZI_REAPER = 1u << 6,        /* a parent of its own between it and PID 1, see ZI_STAGE_REAPER */
-	ZI_PRIVILEGED = 1u << 7,    /* with ZI_NEW_CONTAINER: /sys and its cgroups are writable, nothing is masked or read-only */
+	ZI_PRIVILEGED = 1u << 7,    /* with ZI_NEW_CONTAINER: /sys and its cgroups are writable, and of paths only those are masked or
+	                               read-only that the spec lists */
 	ZI_MASKED_PATHS = 1u << 8,  /* with ZI_NEW_CONTAINER: `masked` instead of the built-in list (Docker's) */
 	ZI_READONLY_PATHS = 1u << 9, /* the same for `readonly` */
 };

@@ -92,6 +92,50 @@ describe.skipIf(!isRoot || !hasBusybox)("containers (need root and busybox-stati
     if (existsSync("/proc/kcore")) expect(masks).toMatch(/^\S+ \/proc\/kcore /m);
   });
 
+  it("may have other masked and read-only paths, or none", async () => {
+    const script = "cat /etc/marker; touch /bin/new && echo writable; ls /tmp; cat /proc/self/mounts";
+    writeFileSync(join(root.path, "tmp/secret"), "");
+    const lists = { maskedPaths: ["/etc/marker", "/tmp", "/no/such"], readonlyPaths: ["/bin", "/no/such"] };
+    const { out, err } = await runIn(script, lists);
+    expect(out).not.toMatch(/inside|writable|secret|\/proc\/sys |\/proc\/keys/);
+    expect(err).toContain("Read-only file system");
+    const none = await runIn(script, { maskedPaths: [], readonlyPaths: [] });
+    expect(none.out).toMatch(/^inside\nwritable\nsecret\n/);
+    expect(none.out).not.toMatch(/\/proc\/sys |\/proc\/keys/);
+    const half = await runIn(script, { maskedPaths: [] });
+    expect(half.out).toMatch(/\/proc\/sys /);
+    expect(half.out).not.toMatch(/\/sys\/firmware /);
+  });
+
+  it("follow no link of an image to what is masked or read-only outside", async () => {
+    symlinkSync("../../../../../../etc/hostname", join(root.path, "etc/link"));
+    symlinkSync("../../../../../../usr", join(root.path, "usr"));
+    symlinkSync("loop", join(root.path, "loop"));
+    const before = readFileSync("/proc/self/mountinfo", "utf8");
+    await runIn("true", { maskedPaths: ["/etc/link", "/usr/bin"], readonlyPaths: ["/usr/lib", "/loop"] });
+    expect(readFileSync("/proc/self/mountinfo", "utf8")).toBe(before);
+  });
+
+  it("may be privileged: /sys is writable, and nothing masked", async () => {
+    const script = "cat /proc/self/mounts; ls /dev/console 2>&1";
+    const { out } = await runIn(script, { privileged: true });
+    expect(out).toMatch(/^sysfs \/sys sysfs rw,/m);
+    expect(out).not.toMatch(/ ro,/);
+    expect(out).not.toMatch(/\/proc\/(sys|keys|kcore|bus) /);
+    if (existsSync("/sys/fs/cgroup")) expect(out).toMatch(/^cgroup2 \/sys\/fs\/cgroup cgroup2 rw,/m);
+    expect((await runIn(script)).out).toMatch(/^sysfs \/sys sysfs ro,/m);
+    const listed = await runIn(script, { privileged: true, maskedPaths: ["/sys/firmware"] });
+    expect(listed.out).toMatch(/\/sys\/firmware /);
+  });
+
+  it("have /dev/mqueue of their own where there is a place for it", async () => {
+    expect((await runIn("grep mqueue /proc/self/mounts")).out).toBe("");
+    mkdirSync(join(root.path, "dev/mqueue"));
+    expect((await runIn("grep mqueue /proc/self/mounts")).out).toMatch(
+      /^mqueue \/dev\/mqueue mqueue rw,nosuid,nodev,noexec/,
+    );
+  });
+
   it("may have a read-only root, with its own mounts writable", async () => {
     const { out } = await runIn("touch /file 2>&1; touch /dev/file && echo dev; pwd", {
       readonlyRoot: true,

@@ -69,6 +69,30 @@ describe.skipIf(!isRoot)("the protocol, byte by byte (needs root)", { timeout: T
       size: broken((b) => b.writeUInt32LE(b.length - 1, 4)),
       flags: broken((b) => b.writeUInt32LE(1 << 20, 8)),
       "both container flags": broken((b) => b.writeUInt32LE(3, 8)),
+      "a container without a mount namespace": broken((b) => b.writeUInt32LE(1, 8)),
+      "unknown namespace": broken((b) => b.writeUInt32LE(1 << 7, 128)),
+      "a namespace twice": broken((b) => {
+        b.writeUInt32LE(1, 128);
+        b.writeUInt32LE(1, 168);
+      }),
+      "join and namespaces": broken((b) => {
+        b.writeUInt32LE(2, 8);
+        b.writeUInt32LE(1, 128);
+      }),
+      "masked paths without their flag": broken((b) => b.writeUInt32LE(1, 132)),
+      "read-only paths beyond the limit": broken((b) => b.writeUInt32LE(1025, 136)),
+      "filter beyond the limit": broken((b) => b.writeUInt32LE(4097, 140)),
+      "filter beyond the end": broken((b) => b.writeUInt32LE(4000, 140)),
+      "unaligned filter": broken((b) => {
+        b.writeUInt32LE(1, 140);
+        b.writeUInt32LE(193, 156);
+      }),
+      "filter flags without a filter": broken((b) => b.writeUInt32LE(2, 144)),
+      "unknown filter flags": broken((b) => {
+        b.writeUInt32LE(1, 140);
+        b.writeUInt32LE(1, 144);
+      }),
+      "privileged without a container": broken((b) => b.writeUInt32LE(1 << 7, 8)),
       uid: broken((b) => b.writeUInt32LE(0xffff_ffff, 12)),
       "no argv": broken((b) => b.writeUInt32LE(0, 36)),
       "argc beyond the end": broken((b) => b.writeUInt32LE(0xffff_ffff, 36)),
@@ -97,10 +121,15 @@ describe.skipIf(!isRoot)("the protocol, byte by byte (needs root)", { timeout: T
 
   it("survives any header: an answer always comes, and no child of it crashes", async () => {
     const good = encodeSpec(
-      specOf(["true", "x"], { groups: [1, 2], rlimits: [{ resource: 4, soft: 0n, hard: 0n }], meta: "m" }),
+      specOf(["true", "x"], {
+        groups: [1, 2],
+        rlimits: [{ resource: 4, soft: 0n, hard: 0n }],
+        seccomp: Buffer.from("0600000000" + "00ff7f", "hex"), // return SECCOMP_RET_ALLOW
+        meta: "m",
+      }),
     );
     const word = fc.record({
-      at: fc.integer({ min: 2, max: 31 }),
+      at: fc.integer({ min: 2, max: 47 }),
       value: fc.oneof(
         fc.nat(good.length + 8),
         fc.integer({ min: 0, max: 0xffff_ffff }),

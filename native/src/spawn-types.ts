@@ -54,7 +54,7 @@ export interface SpawnSpec {
   keepCapabilities?: boolean;
   /** A parent between it and PID 1, inside its container, that reaps, passes signals on, and ends as it does; its pid is spawn()'s. */
   reaper?: boolean;
-  /** With `newContainer`: /sys and its cgroups writable, nothing masked or read-only. */
+  /** With `newContainer`: /sys and its cgroups writable, and no path masked or read-only but those listed here. */
   privileged?: boolean;
   /** With `newContainer`: absolute paths, instead of Docker's. What is not there is passed over. */
   maskedPaths?: readonly string[];

@@ -5,13 +5,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -125,12 +122,8 @@ static int make_cgroups(void)
 /* 127.0.0.1 for everybody; a kernel without a network has none. */
 static void raise_loopback(void)
 {
-	struct ifreq request = {.ifr_name = "lo", .ifr_flags = IFF_UP};
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &request) != 0)
+	if (!loopback_up())
 		warn("cannot raise the loopback interface: %s", strerror(errno));
-	if (fd >= 0)
-		close(fd);
 }
 
 static void protect_from_oom(void)

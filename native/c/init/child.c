@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -45,20 +44,21 @@ static bool close_between(int first, int last)
 	return first > last || syscall(SYS_close_range, (unsigned)first, (unsigned)last, 0) == 0;
 }
 
-/* Closes all from 3 on but two (-1: none). */
-static bool close_all_but(int a, int b)
+/* Closes all from 3 on but some (-1: none), which it sorts. */
+static bool close_all_but(int *keep, size_t count)
 {
-	int low = a < b ? a : b, high = a < b ? b : a;
 	int from = 3;
-	if (low >= from) {
-		if (!close_between(from, low - 1))
+	for (size_t i = 0; i < count; i++) {
+		for (size_t k = i + 1; k < count; k++) {
+			int low = keep[i] < keep[k] ? keep[i] : keep[k];
+			keep[k] = keep[i] < keep[k] ? keep[k] : keep[i];
+			keep[i] = low;
+		}
+		if (keep[i] < from)
+			continue;
+		if (!close_between(from, keep[i] - 1))
 			return false;
-		from = low + 1;
-	}
-	if (high >= from) {
-		if (!close_between(from, high - 1))
-			return false;
-		from = high + 1;
+		from = keep[i] + 1;
 	}
 	return close_between(from, INT32_MAX);
 }
@@ -66,10 +66,25 @@ static bool close_all_but(int a, int b)
 /* All of PID 1's descriptors that come here are above 2, so that no dup2 overwrites one that is still needed. */
 static bool take_stdio(const struct child *child)
 {
+	int keep[3 + ZI_MAX_NS_JOINS] = {child->result_fd, child->status_fd, child->go_fd};
+	for (size_t i = 0; i < ZI_MAX_NS_JOINS; i++)
+		keep[3 + i] = child->targets[i].pidfd;
 	for (int fd = 0; fd < 3; fd++)
 		if (dup2(child->stdio[fd], fd) < 0)
 			return false;
-	return close_all_but(child->result_fd, child->target_pidfd);
+	return close_all_but(keep, sizeof keep / sizeof keep[0]);
+}
+
+/* PID 1 maps the users of our new namespace; until then we are nobody. Without the byte it has killed us, or soon will. */
+static void wait_for_users(int go_fd)
+{
+	char byte;
+	if (go_fd < 0)
+		return;
+	while (read(go_fd, &byte, 1) != 1)
+		if (errno != EINTR)
+			_exit(127);
+	close(go_fd);
 }
 
 static bool set_oom_score(int score)
@@ -98,9 +113,18 @@ static bool default_open_files(void)
 	return setrlimit(RLIMIT_NOFILE, &limit) == 0;
 }
 
+static bool has_limit(const struct spec *spec, uint32_t resource)
+{
+	for (uint32_t i = 0; i < spec->head->nrlimits; i++)
+		if (spec->rlimits[i].resource == resource)
+			return true;
+	return false;
+}
+
 static bool set_limits(const struct spec *spec)
 {
-	if (!default_open_files())
+	/* Not when the spec has its own: what is lowered now could not be raised again in a user namespace. */
+	if (!has_limit(spec, RLIMIT_NOFILE) && !default_open_files())
 		return false;
 	for (uint32_t i = 0; i < spec->head->nrlimits; i++) {
 		const struct zi_rlimit *wanted = &spec->rlimits[i];
@@ -156,30 +180,37 @@ void child_main(const struct child *child)
 	uint32_t flags = spec.head->flags;
 
 	need(take_stdio(child), ZI_STAGE_STDIO);
+	wait_for_users(child->go_fd);
 	child_reset_signals();
 	need(setsid() >= 0, ZI_STAGE_SESSION);
 	if (flags & ZI_TTY)
 		need(ioctl(STDIN_FILENO, TIOCSCTTY, 0) == 0, ZI_STAGE_TTY);
 	need(set_oom_score(spec.head->oom_score_adj), ZI_STAGE_OOM);
-	if (flags & ZI_JOIN) {
-		need(setns(child->target_pidfd, CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP) == 0, ZI_STAGE_JOIN);
-		close(child->target_pidfd);
-	}
-	if (flags & ZI_NEW_CONTAINER) {
-		need(container_enter(spec.root), ZI_STAGE_MOUNT);
-		if (spec.hostname[0])
-			need(sethostname(spec.hostname, strlen(spec.hostname)) == 0, ZI_STAGE_HOSTNAME);
-	}
+	need(namespaces_join(child->targets), ZI_STAGE_JOIN);
+	need(namespaces_furnish(spec.head->ns_create), ZI_STAGE_MOUNT);
+	if (flags & ZI_NEW_CONTAINER)
+		need(container_enter(&spec), ZI_STAGE_MOUNT);
+	if (flags & ZI_TTY)
+		need(console_reopen(), ZI_STAGE_TTY);
+	if (spec.hostname[0])
+		need(sethostname(spec.hostname, strlen(spec.hostname)) == 0, ZI_STAGE_HOSTNAME);
 	need(set_limits(&spec), ZI_STAGE_RLIMIT);
 	need(go_to(spec.cwd), ZI_STAGE_CWD);
 	if (flags & ZI_READONLY_ROOT)
 		need(container_readonly_root(), ZI_STAGE_MOUNT);
+	umask(spec.head->umask & 0777);
 	need(caps_limit_bounding(spec.head->caps_bounding), ZI_STAGE_CAPS);
 	need(user_become(&spec), ZI_STAGE_USER);
+	bool filtered = spec.head->nfilter > 0;
+	if (filtered && !(flags & ZI_NO_NEW_PRIVS))
+		need(filter_install(&spec), ZI_STAGE_SECCOMP);
 	need(caps_become(&spec), ZI_STAGE_CAPS);
 	if (flags & ZI_NO_NEW_PRIVS)
 		need(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, ZI_STAGE_NNP);
-	umask(spec.head->umask & 0777);
+	if (filtered && (flags & ZI_NO_NEW_PRIVS))
+		need(filter_install(&spec), ZI_STAGE_SECCOMP);
+	if (flags & ZI_REAPER)
+		need(reaper_fork(child->status_fd, flags & ZI_TTY), ZI_STAGE_REAPER);
 	exec_spec(&spec);
 	need(false, ZI_STAGE_EXEC);
 	_exit(127);

@@ -42,6 +42,7 @@ struct record {
 	int spec_fd;
 	int kept[ZI_MAX_KEPT]; /* -1: none, or dropped */
 	int result_fd;         /* exec's result, while STARTING; else -1 */
+	int status_fd;         /* with ZI_REAPER, where the reaper says how its child ended; else -1 */
 	uint32_t stage;        /* of the failure */
 	int errnum;
 	int status;            /* of the exit */
@@ -82,8 +83,27 @@ void serve(const struct zi_msg *request, const int *received, size_t nfds); /* t
 /* 0, or an errno when the request is refused. Sets to -1 the descriptors that it keeps. */
 int spawn(const struct zi_msg *request, int *fds, size_t nfds);
 void spawn_result(struct record *record);
+int adopt(const struct zi_msg *request, int *fds, size_t nfds); /* the same */
 /* fork(2) by clone3(2), with flags, into a cgroup (-1: the caller's). */
 pid_t clone_process(uint64_t flags, int cgroup_fd);
+
+/* namespaces.c. Those that return false set errno. */
+struct ns_target {
+	int pidfd;      /* -1: none */
+	uint32_t which; /* ZI_NS_* that are not PID 1's own */
+};
+bool targets_find(const struct zi_spec *head, struct ns_target *targets); /* ZI_MAX_NS_JOINS of them; ESRCH, EBUSY */
+void targets_close(struct ns_target *targets);
+pid_t clone_child(uint32_t create, const struct ns_target *targets, int cgroup_fd);
+bool map_users(pid_t pid);
+bool namespaces_join(const struct ns_target *targets);
+bool namespaces_furnish(uint32_t created);
+bool loopback_up(void);
+
+/* reaper.c */
+bool reaper_fork(int status_fd, bool tty); /* returns in the child alone */
+int reaper_signal(pid_t pid, int signal, bool group); /* what the reaper is to pass on; as kill(2) */
+int pause_main(void);
 
 /* reap.c */
 void reap(void);
@@ -125,12 +145,14 @@ int spec_map(int fd, struct spec *out);
 /* What PID 1 itself must know: of the head, flags and namespaces alone have been checked. 0, or EINVAL. */
 int spec_peek(int fd, struct zi_spec *head);
 
-/* child.c, container.c, privileges.c, exec.c: the child's steps. Each sets errno and returns false when it fails. */
+/* child.c, container.c, console.c, privileges.c, exec.c: the child's steps. Each sets errno and returns false when it fails. */
 struct child {
 	int spec_fd;
 	int stdio[3];
 	int result_fd;
-	int target_pidfd; /* with ZI_JOIN; else -1 */
+	int status_fd; /* with ZI_REAPER; else -1 */
+	int go_fd;     /* with a new user namespace: a byte comes when its ids are mapped; else -1 */
+	struct ns_target targets[ZI_MAX_NS_JOINS];
 };
 struct spawn_failure { /* what goes through result_fd */
 	uint32_t stage;
@@ -138,12 +160,18 @@ struct spawn_failure { /* what goes through result_fd */
 };
 _Noreturn void child_main(const struct child *child);
 void child_reset_signals(void);
-bool container_enter(const char *root);
+bool container_enter(const struct spec *spec);
 bool container_readonly_root(void);
 bool make_directories(const char *path);
+int clone_mount(const char *path);                /* of `path` alone, as a detached mount; -1 */
+bool attach_mount(int mount_fd, const char *path); /* and closes it */
+int console_clone(void);                          /* the tty at stdin as a detached mount; -1: it has none */
+bool console_attach(int mount_fd);
+bool console_reopen(void);
 bool caps_limit_bounding(uint64_t bounding);
 bool user_become(const struct spec *spec);
 bool caps_become(const struct spec *spec);
+bool filter_install(const struct spec *spec);
 void exec_spec(const struct spec *spec); /* returns when it has failed, with errno set */
 
 #endif

@@ -114,6 +114,7 @@ static int usage(void)
 {
 	fputs("usage: zone-init --foreground -- COMMAND [ARGUMENT...]  run COMMAND as the agent, outside a zone\n"
 	      "       zone-init --true                                 do nothing\n"
+	      "       zone-init --pause                                reap until SIGTERM\n"
 	      "As process 1 it starts a zone.\n",
 	      stderr);
 	return 64; /* EX_USAGE */
@@ -124,6 +125,8 @@ int main(int argc, char **argv)
 	struct agent_command command;
 	if (argc == 2 && strcmp(argv[1], "--true") == 0)
 		return 0;
+	if (argc == 2 && strcmp(argv[1], "--pause") == 0)
+		return pause_main();
 	bool foreground = argc >= 4 && strcmp(argv[1], "--foreground") == 0 && strcmp(argv[2], "--") == 0;
 	in_vm = !foreground && getpid() == 1;
 	if (!foreground && !in_vm)

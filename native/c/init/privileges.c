@@ -1,9 +1,11 @@
-/* privileges.c - groups, gid, uid and capabilities(7). */
+/* privileges.c - groups, gid, uid, capabilities(7) and seccomp(2). */
 #include "init.h"
 
 #include <errno.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -70,4 +72,25 @@ bool caps_become(const struct spec *spec)
 		if (has(ambient, cap) && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) != 0)
 			return false;
 	return true;
+}
+
+/* setresuid(2) has emptied the effective set; the permitted one is still whole (user_become). */
+static bool raise_effective(int cap)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct sets[2];
+	if (syscall(SYS_capget, &header, sets) != 0)
+		return false;
+	sets[cap / 32].effective |= UINT32_C(1) << cap % 32;
+	return syscall(SYS_capset, &header, sets) == 0;
+}
+
+/* seccomp(2) wants no_new_privs, or CAP_SYS_ADMIN, which the process shall not keep: so without the former before caps_become. */
+bool filter_install(const struct spec *spec)
+{
+	const struct zi_spec *head = spec->head;
+	struct sock_fprog program = {.len = (unsigned short)head->nfilter, .filter = (struct sock_filter *)spec->filter};
+	if (!(head->flags & ZI_NO_NEW_PRIVS) && !raise_effective(CAP_SYS_ADMIN))
+		return false;
+	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, head->filter_flags, &program) == 0;
 }

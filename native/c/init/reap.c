@@ -2,6 +2,16 @@
 #include "init.h"
 
 #include <sys/wait.h>
+#include <unistd.h>
+
+/* A reaper tells how its child ended; one that was killed has not. */
+static int status_of(const struct record *record, int status)
+{
+	int told;
+	if (record->status_fd >= 0 && read(record->status_fd, &told, sizeof told) == sizeof told)
+		return told;
+	return status;
+}
 
 void reap(void)
 {
@@ -17,7 +27,7 @@ void reap(void)
 		if (record->state != RECORD_RUNNING)
 			continue;
 		record->state = RECORD_EXITED;
-		record->status = status;
+		record->status = status_of(record, status);
 		record->time_ns = realtime_ns();
 		control_tell(record, TELL_EXITED);
 	}

@@ -39,6 +39,7 @@ struct record *record_new(uint64_t token)
 		record->token = token;
 		record->spec_fd = -1;
 		record->result_fd = -1;
+		record->status_fd = -1;
 		for (size_t k = 0; k < ZI_MAX_KEPT; k++)
 			record->kept[k] = -1;
 		return record;
@@ -52,6 +53,8 @@ void record_free(struct record *record)
 		close(record->spec_fd);
 	if (record->result_fd >= 0)
 		close(record->result_fd);
+	if (record->status_fd >= 0)
+		close(record->status_fd);
 	for (size_t i = 0; i < ZI_MAX_KEPT; i++)
 		record_drop_kept(record, i);
 	record->state = RECORD_FREE;
@@ -76,6 +79,10 @@ size_t records_live(void)
 
 int record_signal(const struct record *record, int signal, bool group)
 {
+	/* A reaper gets SIGKILL itself; all else is for its child. When too many are queued already: as an ordinary signal. */
+	bool through_reaper = record->status_fd >= 0 && record->state == RECORD_RUNNING && signal != 0 && signal != SIGKILL;
+	if (through_reaper && reaper_signal(record->pid, signal, group) == 0)
+		return 0;
 	/* Before exec it may not lead a group yet, and has no children. */
 	return kill(group && record->state == RECORD_RUNNING ? -record->pid : record->pid, signal);
 }

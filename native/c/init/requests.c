@@ -49,6 +49,9 @@ void serve(const struct zi_msg *request, const int *received, size_t nfds)
 	case ZI_SPAWN:
 		errnum = spawn(request, fds, nfds);
 		break;
+	case ZI_ADOPT:
+		errnum = adopt(request, fds, nfds);
+		break;
 	case ZI_KILL:
 		errnum = serve_kill(request);
 		break;

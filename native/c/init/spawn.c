@@ -1,14 +1,13 @@
-/* spawn.c - PID 1's half of a spawn: the clone, and exec's result. child.c is the other half. */
+/* spawn.c - PID 1's half of a spawn: the clone, and exec's result; child.c is the other half. And what is taken over instead. */
 #include "init.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
-#include <sched.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 pid_t clone_process(uint64_t flags, int cgroup_fd)
@@ -21,58 +20,62 @@ pid_t clone_process(uint64_t flags, int cgroup_fd)
 	return (pid_t)syscall(SYS_clone3, &args, sizeof args);
 }
 
-/* The process to join, as a pidfd. -1 with errno when it cannot be joined. */
-static int join_target(uint64_t token)
-{
-	const struct record *record = record_by_token(token);
-	if (record && record->state == RECORD_STARTING) {
-		errno = EBUSY; /* its namespaces are not ready */
-		return -1;
-	}
-	if (!record || record->state != RECORD_RUNNING) {
-		errno = ESRCH;
-		return -1;
-	}
-	return (int)syscall(SYS_pidfd_open, record->pid, 0);
-}
-
-/*
- * Clones into the pid namespace of `target` (setns(2): with CLONE_NEWPID it changes that of future children alone), and comes
- * back to our own.
- */
-static pid_t clone_beside(int target, int cgroup_fd)
-{
-	if (setns(target, CLONE_NEWPID) != 0)
-		return -1;
-	pid_t pid = clone_process(0, cgroup_fd);
-	if (pid == 0)
-		return 0;
-	int errnum = errno == ENOMEM ? ESRCH : errno; /* pid_namespaces(7): ENOMEM when its init has ended */
-	int self = (int)syscall(SYS_pidfd_open, getpid(), 0);
-	if (self < 0 || setns(self, CLONE_NEWPID) != 0)
-		fatal("cannot return to the zone's pid namespace: %s", strerror(errno));
-	close(self);
-	errno = errnum;
-	return pid;
-}
-
-static pid_t clone_child(const struct zi_spec *head, int target, int cgroup_fd)
-{
-	if (head->flags & ZI_JOIN)
-		return clone_beside(target, cgroup_fd);
-	/* The cgroup namespace comes later, by unshare(2): its root is the caller's cgroup, and clone3 would take PID 1's. */
-	static const uint64_t clone_flags[] = {CLONE_NEWPID, CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, 0, CLONE_NEWNET, CLONE_NEWUSER};
-	uint64_t namespaces = 0;
-	for (size_t i = 0; i < sizeof clone_flags / sizeof clone_flags[0]; i++)
-		if (head->ns_create >> i & 1)
-			namespaces |= clone_flags[i];
-	return clone_process(namespaces, cgroup_fd);
-}
-
 static int fail(const struct zi_msg *request, enum zi_stage stage, int errnum)
 {
 	control_answer(&(struct zi_msg){.type = ZI_SPAWN_FAILED, .token = request->token, .flags = stage, .arg = errnum});
 	return 0;
+}
+
+/* As many pipes as the child needs, close-on-exec; -1 for those that it does not. */
+struct pipes {
+	int result[2], status[2], go[2];
+};
+
+static void close_pair(int *pair)
+{
+	for (int i = 0; i < 2; i++) {
+		if (pair[i] >= 0)
+			close(pair[i]);
+		pair[i] = -1;
+	}
+}
+
+static void close_pipes(struct pipes *pipes)
+{
+	int errnum = errno;
+	close_pair(pipes->result);
+	close_pair(pipes->status);
+	close_pair(pipes->go);
+	errno = errnum;
+}
+
+static bool open_pipes(const struct zi_spec *head, struct pipes *out)
+{
+	*out = (struct pipes){{-1, -1}, {-1, -1}, {-1, -1}};
+	if (pipe2(out->result, O_CLOEXEC | O_NONBLOCK) == 0 &&
+	    (!(head->flags & ZI_REAPER) || pipe2(out->status, O_CLOEXEC | O_NONBLOCK) == 0) &&
+	    (!(head->ns_create & ZI_NS_USER) || pipe2(out->go, O_CLOEXEC) == 0))
+		return true;
+	close_pipes(out);
+	return false;
+}
+
+/* Keeps the reading ends; what the child holds is closed at once: the next child must not hold it. */
+static int keep_end(int *pair)
+{
+	int fd = pair[0];
+	pair[0] = -1;
+	return fd;
+}
+
+static void take_fds(struct record *record, int *spec_fd, int *kept, size_t nkept)
+{
+	record->spec_fd = *spec_fd;
+	*spec_fd = -1;
+	for (size_t i = 0; i < nkept; i++) {
+		record->kept[i] = kept[i];
+		kept[i] = -1;
+	}
 }
 
 int spawn(const struct zi_msg *request, int *fds, size_t nfds)
@@ -90,49 +93,75 @@ int spawn(const struct zi_msg *request, int *fds, size_t nfds)
 	int errnum = spec_peek(fds[0], &head);
 	if (errnum)
 		return fail(request, ZI_STAGE_SPEC, errnum);
-	int target = -1;
-	if ((head.flags & ZI_JOIN) && (target = join_target(head.join)) < 0)
+	struct child child = {.spec_fd = fds[0], .stdio = {fds[1], fds[2], fds[3]}};
+	if (!targets_find(&head, child.targets))
 		return fail(request, ZI_STAGE_JOIN, errno);
 	struct record *record = record_new(request->token);
-	int result[2];
-	if (!record || pipe2(result, O_CLOEXEC | O_NONBLOCK) != 0) {
+	struct pipes pipes;
+	if (!record || !open_pipes(&head, &pipes)) {
 		errnum = record ? errno : ENOSPC;
 		if (record)
 			record_free(record);
-		if (target >= 0)
-			close(target);
+		targets_close(child.targets);
 		return errnum;
 	}
+	child.result_fd = pipes.result[1];
+	child.status_fd = pipes.status[1];
+	child.go_fd = pipes.go[0];
 
-	pid_t pid = clone_child(&head, target, into_cgroup ? fds[4] : -1);
+	pid_t pid = clone_child(head.ns_create, child.targets, into_cgroup ? fds[4] : -1);
 	if (pid == 0)
-		child_main(&(struct child){
-			.spec_fd = fds[0],
-			.stdio = {fds[1], fds[2], fds[3]},
-			.result_fd = result[1],
-			.target_pidfd = target,
-		});
+		child_main(&child);
 	errnum = errno;
-	close(result[1]); /* at once: the next child must not hold it */
-	if (target >= 0)
-		close(target);
+	targets_close(child.targets);
+	if (pid > 0 && (head.ns_create & ZI_NS_USER) && !(map_users(pid) && write(pipes.go[1], "", 1) == 1)) {
+		errnum = errno;
+		kill(pid, SIGKILL); /* reaped as an orphan */
+		pid = -1;
+	}
 	if (pid < 0) {
-		close(result[0]);
+		close_pipes(&pipes);
 		record_free(record);
-		return fail(request, head.flags & ZI_JOIN && errnum == ESRCH ? ZI_STAGE_JOIN : ZI_STAGE_CLONE, errnum);
+		bool target_ended = errnum == ESRCH && (head.flags & ZI_JOIN || head.ns_join[0].which || head.ns_join[1].which);
+		return fail(request, target_ended ? ZI_STAGE_JOIN : ZI_STAGE_CLONE, errnum);
 	}
 
 	record->pid = pid;
 	record->known = true;
-	record->result_fd = result[0];
-	record->spec_fd = fds[0];
-	fds[0] = -1;
-	for (size_t i = 0; i < nkept; i++) {
-		int *kept = &fds[4 + into_cgroup + i];
-		record->kept[i] = *kept;
-		*kept = -1;
-	}
+	record->result_fd = keep_end(pipes.result);
+	record->status_fd = keep_end(pipes.status);
+	close_pipes(&pipes);
+	take_fds(record, &fds[0], &fds[4 + into_cgroup], nkept);
 	watch(record->result_fd, EPOLLIN, WATCH_RECORDS + (uint64_t)(record - records));
+	return 0;
+}
+
+int adopt(const struct zi_msg *request, int *fds, size_t nfds)
+{
+	size_t nkept = ZI_SPAWN_NKEPT(request->flags);
+	struct zi_spec head;
+	siginfo_t info;
+	if (nkept > ZI_MAX_KEPT || nfds != 1 + nkept)
+		return EINVAL;
+	if (powering_off())
+		return ESHUTDOWN;
+	if (record_by_token(request->token))
+		return EEXIST;
+	if (spec_peek(fds[0], &head) != 0)
+		return fail(request, ZI_STAGE_SPEC, EINVAL);
+	/* WNOWAIT: a child that has ended stays for reap(), which then tells of it. */
+	if (request->pid <= 0 || request->pid == agent_pid() || waitid(P_PID, (id_t)request->pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0)
+		return fail(request, ZI_STAGE_ADOPT, ESRCH);
+	if (record_by_pid(request->pid))
+		return fail(request, ZI_STAGE_ADOPT, EEXIST);
+	struct record *record = record_new(request->token);
+	if (!record)
+		return ENOSPC;
+	record->state = RECORD_RUNNING;
+	record->pid = request->pid;
+	record->known = true;
+	take_fds(record, &fds[0], &fds[1], nkept);
+	control_tell(record, TELL_SPAWNED);
 	return 0;
 }
 

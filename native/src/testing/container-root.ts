@@ -5,7 +5,28 @@ import { MNT_DETACH, MS, makeNode, mount, unmount } from "../system.js";
 
 const BUSYBOX = "/bin/busybox";
 const S_IFCHR = 0o020000;
-const COMMANDS = ["sh", "cat", "ls", "sleep", "echo", "hostname", "wc", "touch", "pwd", "id", "ps", "stat", "true"];
+const COMMANDS = [
+  "sh",
+  "cat",
+  "ls",
+  "sleep",
+  "echo",
+  "hostname",
+  "wc",
+  "touch",
+  "pwd",
+  "id",
+  "ps",
+  "stat",
+  "true",
+  "tty",
+  "kill",
+  "ip",
+  "mount",
+  "umount",
+  "mkdir",
+  "nc",
+];
 
 export const hasBusybox = existsSync(BUSYBOX);
 

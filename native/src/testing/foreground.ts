@@ -11,7 +11,7 @@ import { closeFd, dup, socketFd } from "../descriptors.js";
 /** Generous: no test may fail because the machine is slow. */
 export const TIMEOUT_MS = 120_000;
 export const isRoot = process.getuid?.() === 0;
-const ZONE_INIT = process.env.ZONE_INIT ?? fileURLToPath(new URL("../../build/zone-init", import.meta.url));
+export const ZONE_INIT = process.env.ZONE_INIT ?? fileURLToPath(new URL("../../build/zone-init", import.meta.url));
 const ADDON = fileURLToPath(new URL("../../build/zone.node", import.meta.url));
 const AGENT = fileURLToPath(new URL("../../test/hand-over.cjs", import.meta.url));
 
