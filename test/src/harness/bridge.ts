@@ -8,12 +8,17 @@ import { fileURLToPath } from "node:url";
 import { Client, credentials } from "@grpc/grpc-js";
 import {
   type CallOptions,
+  CgroupService,
   ContainerService,
   createClient,
+  FileService,
   HostService,
   ImagesService,
+  MountService,
+  NetworkService,
   ProcessService,
   SystemService,
+  VolumesService,
   ZonesService,
 } from "@zone/proto";
 import { type Outcome, type RunOptions, runProgram } from "./program.js";
@@ -140,7 +145,24 @@ export class TestBridge {
   get container() {
     return createClient(ContainerService, this.client);
   }
+  get mount() {
+    return createClient(MountService, this.client);
+  }
+  get cgroup() {
+    return createClient(CgroupService, this.client);
+  }
+  get network() {
+    return createClient(NetworkService, this.client);
+  }
+  get file() {
+    return createClient(FileService, this.client);
+  }
+  get volumes() {
+    return createClient(VolumesService, this.client);
+  }
 }
+
+export type { CallOptions };
 
 /** Call options that forward to a zone. */
 export function inZone(zone: string, options: CallOptions = {}): CallOptions {
