@@ -61,7 +61,7 @@ describe.skipIf(!isRoot || !hasBusybox)("namespaces (need root and busybox-stati
   it("of users map all ids, and give no power outside", async () => {
     const namespaces = { create: NAMESPACES };
     const script =
-      "cat /proc/self/uid_map /proc/self/gid_map; id -u; echo $$; mount -t tmpfs none /tmp && echo mounted";
+      "cat /proc/self/uid_map /proc/self/gid_map; id -u; echo $$; mount -t tmpfs none /tmp && echo mounted; ls /proc/self/fd | wc -l";
     const lines = (await box.sh(script, { namespaces })).split("\n").map((line) => line.trim().split(/\s+/).join(" "));
     expect(lines).toEqual(["0 0 4294967295", "0 0 4294967295", "0", "1", "mounted", "4"]);
     const { token } = await box.startSleeper({ namespaces, hostname: "mapped" });
