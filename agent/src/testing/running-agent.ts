@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { openSession, type Session } from "@zone/link";
-import { ContainerService, createClient, ProcessService, SystemService } from "@zone/proto";
+import { ContainerService, createClient, NetworkService, ProcessService, SystemService } from "@zone/proto";
 import { Exec, type ExecOptions } from "./exec.js";
 
 const ZONE_INIT = fileURLToPath(new URL("../../../native/build/zone-init", import.meta.url));
@@ -25,13 +25,21 @@ export class RunningAgent {
     this.session = session;
   }
 
-  /** `parameters` are added to the kernel command line, `env` to the agent's environment. */
-  static async start(parameters = "", env: Record<string, string> = {}): Promise<RunningAgent> {
+  /**
+   * `parameters` are added to the kernel command line, `env` to the agent's environment. `wrapper` runs PID 1 in its own place:
+   * unshare(1) with what is to be the agent's own.
+   */
+  static async start(
+    parameters = "",
+    env: Record<string, string> = {},
+    wrapper: readonly string[] = [],
+  ): Promise<RunningAgent> {
     for (const file of [ZONE_INIT, MAIN]) {
       if (!existsSync(file)) throw new Error(`${file} is missing: run "npm run native && npx tsc -b agent"`);
     }
     const directory = mkdtempSync(join(tmpdir(), "zone-agent-"));
-    const init = spawn(ZONE_INIT, ["--foreground", "--", process.execPath, MAIN], {
+    const [program = ZONE_INIT, ...args] = [...wrapper, ZONE_INIT, "--foreground", "--", process.execPath, MAIN];
+    const init = spawn(program, args, {
       stdio: ["ignore", "inherit", "inherit"],
       env: {
         PATH: process.env.PATH,
@@ -53,6 +61,10 @@ export class RunningAgent {
 
   get processes() {
     return createClient(ProcessService, this.session.client);
+  }
+
+  get network() {
+    return createClient(NetworkService, this.session.client);
   }
 
   get system() {
@@ -87,6 +99,12 @@ export class RunningAgent {
     const pid = children.find((child) => readFileSync(`/proc/${child}/cmdline`, "latin1").includes(MAIN));
     if (pid === undefined) throw new Error("no agent runs");
     return Number(pid);
+  }
+
+  /** PID 1's pid: a process in the agent's namespaces. */
+  get initPid(): number {
+    if (this.#init.pid === undefined) throw new Error("PID 1 does not run");
+    return this.#init.pid;
   }
 
   /** Kills the agent and settles when PID 1 has started the next one and it serves. */
