@@ -3,7 +3,7 @@ import { addon, type FsCall } from "./addon.js";
 /*
  * Calls on a whole file system, by a descriptor of anything in it (`blockDeviceBytes`: of a device). They take as long as the
  * disk does, up to many seconds; the plain ones block the event loop for that time, the ones that return a promise run on
- * libuv's thread pool. The descriptor must stay open until the promise settles.
+ * libuv's thread pool, with a duplicate of the descriptor.
  */
 
 /** Call numbers of filesystems.c. */
@@ -27,7 +27,7 @@ export function thawFs(fd: number): void {
   addon().fsCall(CALL.thaw, fd, 0n);
 }
 
-/** Tells the device of all unused extents of at least that many bytes; the bytes that were discarded. EOPNOTSUPP. FITRIM, fstrim(8). */
+/** Tells the device of all unused extents of at least that many bytes; the bytes that were discarded. EOPNOTSUPP; EINVAL for more bytes than a group of ext4 has. FITRIM, fstrim(8). */
 export function trimFs(fd: number, minimumBytes: number): number {
   return Number(addon().fsCall(CALL.trim, fd, BigInt(minimumBytes)));
 }

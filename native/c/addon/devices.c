@@ -18,7 +18,7 @@ enum {
 	MAX_RULES = 1000,
 	RULE_WORDS = 7, /* devices.ts: allow, type, access, has major, major, has minor, minor */
 	HEAD = 6,
-	PER_RULE = 7, /* at most */
+	PER_RULE = 13, /* at most: three comparisons of 3, two for the access, two to return */
 	TAIL = 2,
 	MAX_PROGRAMS = 64, /* of one cgroup and kind, kernel/bpf/cgroup.c BPF_CGROUP_MAX_PROGS */
 	ALL_ACCESS = BPF_DEVCG_ACC_MKNOD | BPF_DEVCG_ACC_READ | BPF_DEVCG_ACC_WRITE,
@@ -48,23 +48,29 @@ static void emit_return(struct program *program, bool allow)
 	emit(program, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
 }
 
+/*
+ * Jumps, to a place that is filled in later, when a register has another value. The comparison is made in r0, so that the
+ * verifier learns nothing of the register itself: it would follow the rules after this one once more for each value, and
+ * 1000 rules are then more than it has patience for.
+ */
+static size_t emit_unequal(struct program *program, uint8_t reg, uint32_t value)
+{
+	emit(program, BPF_ALU | BPF_MOV | BPF_X, BPF_REG_0, reg, 0, 0);
+	emit(program, BPF_ALU | BPF_XOR | BPF_K, BPF_REG_0, 0, 0, (int32_t)value);
+	emit(program, BPF_JMP | BPF_JNE | BPF_K, BPF_REG_0, 0, 0, 0);
+	return program->length - 1;
+}
+
 /* False when the rule decides about every device and access, so that no code after it could be reached: the verifier refuses such. */
 static bool emit_rule(struct program *program, const struct rule *rule)
 {
 	size_t skips[4], n = 0;
-	/* JMP32: the immediate is compared as 32 bits, so that numbers above 2^31 are not sign-extended. */
-	if (rule->type) {
-		skips[n++] = program->length;
-		emit(program, BPF_JMP32 | BPF_JNE | BPF_K, BPF_REG_2, 0, 0, rule->type == 1 ? BPF_DEVCG_DEV_BLOCK : BPF_DEVCG_DEV_CHAR);
-	}
-	if (rule->has_major) {
-		skips[n++] = program->length;
-		emit(program, BPF_JMP32 | BPF_JNE | BPF_K, BPF_REG_4, 0, 0, (int32_t)rule->major);
-	}
-	if (rule->has_minor) {
-		skips[n++] = program->length;
-		emit(program, BPF_JMP32 | BPF_JNE | BPF_K, BPF_REG_5, 0, 0, (int32_t)rule->minor);
-	}
+	if (rule->type)
+		skips[n++] = emit_unequal(program, BPF_REG_2, rule->type == 1 ? BPF_DEVCG_DEV_BLOCK : BPF_DEVCG_DEV_CHAR);
+	if (rule->has_major)
+		skips[n++] = emit_unequal(program, BPF_REG_4, rule->major);
+	if (rule->has_minor)
+		skips[n++] = emit_unequal(program, BPF_REG_5, rule->minor);
 	/* An open for neither reading nor writing asks for nothing (access 0): only a rule about everything denies it. */
 	bool everything = rule->access == ALL_ACCESS;
 	if (rule->allow) {
