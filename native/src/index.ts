@@ -4,6 +4,7 @@ export * from "./files.js";
 export * from "./filesystems.js";
 export { InitClient } from "./init-client.js";
 export * from "./init-types.js";
+export * from "./inotify.js";
 export * from "./mount-api.js";
 export * from "./netlink.js";
 export { receiveFd } from "./receive-fd.js";
