@@ -1,4 +1,4 @@
-// What the surface suite covers: every RPC and every field of a request, with a case in which it works and one in which it is
+// What the surface suite covers of the agent: every RPC and every field of a request, with a case in which it works and one in which it is
 // refused. Says what is missing, and fails; with --write makes docs/coverage.md anew, without it checks that it is as made.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -36,8 +36,7 @@ function messagesIn(type, found = new Set()) {
 
 const lines = [];
 const described = new Set();
-for (const service of services(loadRoot())) {
-  const isAgent = service.fullName.startsWith(".zone.agent.");
+for (const service of services(loadRoot()).filter(({ fullName }) => fullName.startsWith(".zone.agent."))) {
   lines.push("", `## ${service.fullName.slice(1)}`, "", "| RPC or field | works | refused |", "| --- | --- | --- |");
   for (const method of service.methodsArray) {
     const rpc = `${service.name}.${method.name}`;
@@ -47,17 +46,17 @@ for (const service of services(loadRoot())) {
       described.add(message.fullName);
       for (const field of message.fieldsArray) {
         const name = `${message.name}.${snake(field.name)}`;
-        line(name, (row) => row.fields.includes(name), name);
+        line(name, (row) => row.fields.includes(name), name, field.type === "bool");
       }
     }
   }
-  if (!isAgent) lines.push("");
 }
 
-function line(what, belongs, title) {
+function line(what, belongs, title, isBool = false) {
   const cells = ["works", "refused"].map((kind) => {
     const cases = rows.filter((row) => row.kind === kind && belongs(row));
     if (cases.length > 0) return cases.length === 1 ? cases[0].name : `${cases.length} cases`;
+    if (isBool && kind === "refused") return "- (a bool)";
     if (isExempt(what, kind)) return `- (${exemptions[`${what} ${kind}`]})`;
     problems.push(`${what}: no case in which it ${kind === "works" ? "works" : "is refused"}`);
     return "**none**";
