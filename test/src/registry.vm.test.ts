@@ -1,8 +1,9 @@
-import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { repository, TestBridge } from "./harness/bridge.js";
+import { TestBridge } from "./harness/bridge.js";
+import { addImage, debianTarball, push } from "./harness/images.js";
 import { must } from "./harness/program.js";
 import { Registry } from "./harness/registry.js";
 
@@ -11,23 +12,6 @@ describe("images from a registry", () => {
   const work = mkdtempSync(join(tmpdir(), "zone-registry-"));
   let bridge: TestBridge;
   let registry: Registry;
-
-  /** Debian as a tarball; kept between runs, since making it takes a minute. */
-  async function debianTarball(): Promise<string> {
-    const tarball = join(repository, ".cache", "debian.tar");
-    if (existsSync(tarball)) return tarball;
-    mkdirSync(join(repository, ".cache"), { recursive: true });
-    const unfinished = `${tarball}.new.tar`;
-    await must("mmdebstrap", [
-      "--quiet",
-      "--variant=apt",
-      "--dpkgopt=path-exclude=/usr/share/doc/*",
-      "bookworm",
-      unfinished,
-    ]);
-    renameSync(unfinished, tarball);
-    return tarball;
-  }
 
   /** A layer that adds, changes and removes. */
   async function secondLayer(): Promise<string> {
@@ -49,34 +33,15 @@ describe("images from a registry", () => {
     bridge = await TestBridge.start();
     registry = await Registry.start(join(work, "registry"));
     const layout = join(work, "layout");
-    await must("umoci", ["init", "--layout", layout]);
-    await must("umoci", ["new", "--image", `${layout}:debian`]);
-    await must("umoci", ["raw", "add-layer", "--image", `${layout}:debian`, await debianTarball()]);
-    await must("umoci", [
-      "config",
-      "--image",
-      `${layout}:debian`,
-      "--config.cmd",
-      "cat",
-      "--config.cmd",
-      "/etc/os-release",
-    ]);
+    const cmd = ["--config.cmd", "cat", "--config.cmd", "/etc/os-release"];
+    await addImage(layout, "debian", await debianTarball("debian"), cmd);
     await must("umoci", ["tag", "--image", `${layout}:debian`, "app"]);
     await must("umoci", ["raw", "add-layer", "--image", `${layout}:app`, await secondLayer()]);
     await must("umoci", [
       ...["config", "--image", `${layout}:app`, "--clear", "config.cmd", "--config.entrypoint", "/opt/app/hello"],
       ...["--config.user", "games", "--config.workingdir", "/opt/app", "--config.env", "FLAVOUR=sour"],
     ]);
-    for (const tag of ["debian", "app"]) {
-      const destination = `docker://${registry.address}/${tag}:1`;
-      await must("skopeo", [
-        "copy",
-        "--insecure-policy",
-        "--dest-tls-verify=false",
-        `oci:${layout}:${tag}`,
-        destination,
-      ]);
-    }
+    for (const tag of ["debian", "app"]) await push(registry, layout, tag);
   }, 900_000);
 
   afterAll(async () => {
