@@ -121,7 +121,7 @@ describe.skipIf(!existsSync(LIBRARY) || process.arch !== "x64")(`seccomp (needs 
       { architectures: ["SCMP_ARCH_NONE"] },
       { architectures: ["x86_64"] },
       { defaultAction: "SCMP_ACT_NOTIFY" as SeccompAction },
-      { defaultErrno: 5000 },
+      { defaultErrno: 4095 },
       { defaultErrno: -1 },
       { flags: ["SECCOMP_FILTER_FLAG_NEW_LISTENER"] },
       { rules: [allow(["read"], [{ index: 6, op: "SCMP_CMP_EQ", value: 0n, valueTwo: 0n }])] },
@@ -145,7 +145,7 @@ describe.skipIf(!existsSync(LIBRARY) || process.arch !== "x64")(`seccomp (needs 
   it("decides of any list of calls as the list says", () => {
     const names = ["read", "write", "mount", "personality", "clone", "getpid"] as const;
     fc.assert(
-      fc.property(fc.subarray([...names]), fc.integer({ min: 0, max: 4095 }), (listed, defaultErrno) => {
+      fc.property(fc.subarray([...names]), fc.integer({ min: 0, max: 4094 }), (listed, defaultErrno) => {
         const filter = compileSeccomp(rules({ defaultErrno, rules: [allow([...listed])] }));
         for (const name of names)
           expect(run(filter, X86_64, NR[name])).toBe(listed.includes(name) ? RET.ALLOW : RET.ERRNO + defaultErrno);

@@ -42,8 +42,8 @@ export interface SeccompRules {
 
 const EPERM = 1;
 const EINVAL = 22;
-/** ERRNO and TRACE carry 16 bits; the kernel caps an errno at MAX_ERRNO. */
-const MAX_ERRNO = 4095;
+/** ERRNO and TRACE carry 16 bits; of an errno, libseccomp takes what is below the kernel's MAX_ERRNO. */
+const MAX_ERRNO = 4094;
 
 /** SECCOMP_RET_* of <linux/seccomp.h>, which are libseccomp's SCMP_ACT_* too. */
 const ACTION: Record<SeccompAction, number> = {
