@@ -8,6 +8,8 @@ import { ZoneError } from "./errors.js";
 export const FORWARD_CHUNK_BYTES = 256 * 1024;
 /** Bytes read from the socket that the call has not taken yet; beyond it the socket is not read. */
 const WINDOW_BYTES = 512 * 1024;
+/** Time for a call that was given up to end by itself. */
+const GIVE_UP_MS = 2000;
 
 /** A client's end of zone.agent.v1.Network.Forward. */
 export type ForwardCall = ClientDuplexStream<zone.agent.v1.ForwardRequest.$Properties, zone.agent.v1.ForwardResponse>;
@@ -74,16 +76,30 @@ export function openForward(call: ForwardCall, open: zone.agent.v1.ForwardOpen.$
 /**
  * Moves bytes between a socket (made with `allowHalfOpen`) and a Forward call that has been opened, each direction to its own end, no
  * faster than the other side takes them. Settles when both have ended. Rejects with the call's ZoneError, with the socket's error, or
- * with CONNECTION_RESET when it was closed early; the call is then cancelled and the socket reset, so that neither side takes a
+ * with CONNECTION_RESET when it was closed early; the call is then given up and the socket reset, so that neither side takes a
  * broken connection for a complete one.
  */
 export async function pumpForward(socket: Socket, call: ForwardCall): Promise<void> {
   try {
     await pumpMessages(socket, call, { ended: () => call.end() });
   } catch (error) {
-    call.cancel();
+    giveUpForward(call);
     throw error;
   }
+}
+
+/**
+ * Gives up a Forward call: ends its messages without an `eof`, and cancels it when that is not answered. Not at once: nghttp2 ends
+ * the whole session of a client that resets too many streams (1000, and then 33 a second), with every other call on it.
+ */
+export function giveUpForward(call: ForwardCall): void {
+  call.resume();
+  // What is still to be written would come first, when it ever does.
+  if (call.writableLength > 0) call.cancel();
+  if (call.readableEnded) return;
+  call.end();
+  const timer = setTimeout(() => call.cancel(), GIVE_UP_MS);
+  call.once("status", () => clearTimeout(timer));
 }
 
 /**
@@ -184,10 +200,7 @@ export function pumpMessages(
     });
     call.on("end", () => {
       if (callFailed !== undefined) fail(callFailed);
-      else if (!receivedEof) {
-        receivedEof = true;
-        socket.end();
-      }
+      else if (!receivedEof) finish(gaveUp());
     });
     // A client's call: its error may come before the last messages have been read.
     call.on("error", (error) => {
@@ -205,10 +218,15 @@ const NOTHING = new Uint8Array(0);
 
 /** The peer finds a reset connection where TCP has one, and a closed one on a Unix socket. */
 function reset(socket: Socket): void {
-  // Node knows only of TCP how to reset; elsewhere the peer is told by its unread bytes.
+  // Node knows only of TCP how to reset; elsewhere the peer is told by its unread bytes. Its resetAndDestroy() ends the socket
+  // first, and a peer that has found an end is told of no reset; what it does after that is this.
+  if (!socket.destroyed) Object.assign(socket, { resetAndClosing: isTcp(socket) });
+  socket.destroy();
+}
+
+function isTcp(socket: Socket): boolean {
   const handle = (socket as { _handle?: { reset?: unknown } })._handle;
-  if (typeof handle?.reset === "function" && !socket.connecting) socket.resetAndDestroy();
-  else socket.destroy();
+  return typeof handle?.reset === "function";
 }
 
 function closedEarly(): ZoneError {
@@ -217,6 +235,10 @@ function closedEarly(): ZoneError {
     reason: "CONNECTION_RESET",
     message: "the connection was closed before its end",
   });
+}
+
+function gaveUp(): ZoneError {
+  return new ZoneError({ code: "CANCELLED", reason: "CANCELLED", message: "the other side ended without an eof" });
 }
 
 function protocolError(message: string): ZoneError {

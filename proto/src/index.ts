@@ -11,6 +11,7 @@ export {
   FORWARD_CHUNK_BYTES,
   type ForwardCall,
   type ForwardMessage,
+  giveUpForward,
   type MessageStream,
   openForward,
   type PumpOptions,
