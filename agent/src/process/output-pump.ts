@@ -1,4 +1,4 @@
-import type { Socket } from "node:net";
+import type { Readable } from "node:stream";
 import type { OutputBuffer } from "./output-buffer.js";
 
 /**
@@ -7,7 +7,7 @@ import type { OutputBuffer } from "./output-buffer.js";
  */
 export class OutputPump {
   readonly buffer: OutputBuffer;
-  readonly #socket: Socket;
+  readonly #socket: Readable;
   readonly #onEnd: () => void;
   #ended = false;
 
@@ -15,7 +15,7 @@ export class OutputPump {
    * Owns `socket`. `record` is told the stream's new length before the bytes are passed on; `onEnd` is called once, after the
    * buffer was closed.
    */
-  constructor(socket: Socket, buffer: OutputBuffer, record: (length: number) => void, onEnd: () => void) {
+  constructor(socket: Readable, buffer: OutputBuffer, record: (length: number) => void, onEnd: () => void) {
     this.buffer = buffer;
     this.#socket = socket;
     this.#onEnd = onEnd;

@@ -1,6 +1,16 @@
-import { closeSync, fchownSync, openSync } from "node:fs";
+import { fchownSync, openSync } from "node:fs";
 import type { Socket } from "node:net";
-import { closeFd, dup, openPty, pipe, setWindowSize, streamFromFd, ttyEofCharacter } from "@zone/native";
+import type { Readable } from "node:stream";
+import {
+  closeFd,
+  dup,
+  openPty,
+  pipe,
+  type StreamMode,
+  setWindowSize,
+  streamFromFd,
+  ttyEofCharacter,
+} from "@zone/native";
 import { agentError } from "../errors.js";
 import type { WindowSize } from "./spec.js";
 import type { StdinTarget } from "./stdin.js";
@@ -17,9 +27,9 @@ import type { StdinTarget } from "./stdin.js";
  * earlier agent opened, and its write() has neither back-pressure nor an end.
  */
 export interface AgentStdio {
-  stdout: Socket;
+  stdout: Readable;
   /** Undefined with a tty. */
-  stderr: Socket | undefined;
+  stderr: Readable | undefined;
   /** Undefined when nothing can be written. */
   stdin: StdinTarget | undefined;
   /** Descriptors for PID 1 to duplicate; they stay the streams'. Asked for once, when the process is spawned. */
@@ -46,30 +56,40 @@ export interface StdioShape {
 /** Index of stdin among the kept descriptors of a process with pipes. */
 const STDIN_KEPT = 2;
 
-/** Opens the stdio of a new process. */
+/** Opens the stdio of a new process; nothing stays open when it throws. */
 export function openStdio(shape: StdioShape): { agent: AgentStdio; child: ChildStdio } {
   if (shape.tty) {
     // The size is set before the process exists, so that its first look finds it.
     const { master, slave } = openPty(shape.tty.rows, shape.tty.columns);
-    const agent = ttyStdio(master, shape.stdin);
-    return { agent, child: childStdio([slave], true) };
+    return { agent: closingOnError([slave], () => ttyStdio(master, shape.stdin)), child: childStdio([slave], true) };
   }
-  const fds: number[] = [];
+  const ours: number[] = [];
+  const theirs: number[] = [];
+  const open = (reads: "agent" | "child") => {
+    const { read, write } = pipe();
+    ours.push(reads === "agent" ? read : write);
+    theirs.push(reads === "agent" ? write : read);
+  };
+  const agent = closingOnError(theirs, () => {
+    closingOnError(ours, () => {
+      if (shape.stdin) open("child");
+      else theirs.push(openSync("/dev/null", "r"));
+      open("agent");
+      open("agent");
+    });
+    const [stdin, stdout = -1, stderr = -1] = shape.stdin ? ours : [undefined, ...ours];
+    return pipeStdio(stdout, stderr, stdin);
+  });
+  const [stdin = -1, stdout = -1, stderr = -1] = theirs;
+  return { agent, child: childStdio([stdin, stdout, stderr], shape.stdin) };
+}
+
+/** What `open` gives; when it throws the descriptors in `fds`, as they are then, are closed. */
+function closingOnError<T>(fds: readonly number[], open: () => T): T {
   try {
-    const open = () => {
-      const ends = pipe();
-      fds.push(ends.read, ends.write);
-      return ends;
-    };
-    const stdin = shape.stdin ? open() : undefined;
-    const nothing = stdin ? undefined : openSync("/dev/null", "r");
-    if (nothing !== undefined) fds.push(nothing);
-    const stdout = open();
-    const stderr = open();
-    const agent = pipeStdio(stdout.read, stderr.read, stdin?.write);
-    return { agent, child: childStdio([stdin?.read ?? nothing ?? -1, stdout.write, stderr.write], shape.stdin) };
+    return open();
   } catch (error) {
-    for (const fd of fds) closeSync(fd);
+    for (const fd of fds) closeFd(fd);
     throw error;
   }
 }
@@ -89,10 +109,26 @@ export function adoptStdio(
   return pipeStdio(first, second, third);
 }
 
+/** Owns the descriptors, also when it throws. */
 function pipeStdio(stdoutFd: number, stderrFd: number, stdinFd: number | undefined): AgentStdio {
-  const stdout = streamFromFd(stdoutFd, { readable: true, writable: false });
-  const stderr = streamFromFd(stderrFd, { readable: true, writable: false });
-  const stdin = stdinFd === undefined ? undefined : streamFromFd(stdinFd, { readable: false, writable: true });
+  const fds = stdinFd === undefined ? [stdoutFd, stderrFd] : [stdoutFd, stderrFd, stdinFd];
+  const streams: Socket[] = [];
+  const open = (mode: StreamMode): Socket => {
+    const fd = fds[streams.length] ?? -1;
+    try {
+      const stream = streamFromFd(fd, mode);
+      streams.push(stream);
+      return stream;
+    } catch (error) {
+      // It has closed its own; those before it are their streams', those after it nobody's yet.
+      for (const rest of fds.slice(streams.length + 1)) closeFd(rest);
+      for (const stream of streams) stream.destroy();
+      throw error;
+    }
+  };
+  const stdout = open({ readable: true, writable: false });
+  const stderr = open({ readable: true, writable: false });
+  const stdin = stdinFd === undefined ? undefined : open({ readable: false, writable: true });
   let stdinOpen = stdin !== undefined;
   const stdio: AgentStdio = {
     ...{ stdout, stderr },
@@ -165,9 +201,18 @@ function childStdio(fds: [number, number, number] | [number], stdin: boolean): C
     take: (owner) => {
       // /dev/stdout opens the pipe or tty again, with its owner's permissions.
       if (owner !== 0) for (const fd of fds.slice(stdin ? 0 : 1)) fchownSync(fd, owner, -1);
-      ours = [];
       const [first, second, third] = fds;
-      return [first, second ?? dup(first), third ?? dup(first)];
+      const copies: number[] = [];
+      const copy = () => {
+        const fd = dup(first);
+        copies.push(fd);
+        return fd;
+      };
+      return closingOnError(copies, () => {
+        const taken: [number, number, number] = [first, second ?? copy(), third ?? copy()];
+        ours = [];
+        return taken;
+      });
     },
     close: () => {
       for (const fd of ours) closeFd(fd);
