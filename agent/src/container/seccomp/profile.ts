@@ -1,4 +1,5 @@
 import { invalid } from "../../errors.js";
+import { parseExactJson } from "../oci/exact-json.js";
 
 /** When a rule counts: all that is named must be so. */
 export interface RuleCondition {
@@ -61,7 +62,7 @@ export function parseProfile(bytes: Uint8Array): SeccompProfile {
   if (bytes.length > MAX_BYTES) throw refuse(`the profile has ${bytes.length} bytes; at most ${MAX_BYTES} are allowed`);
   let value: unknown;
   try {
-    value = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8"));
+    value = parseExactJson(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8"));
   } catch {
     throw refuse("the profile is no JSON");
   }
@@ -120,9 +121,8 @@ function readArgument(value: unknown, where: string): ArgumentRule {
   if (typeof arg.op !== "string" || !OPERATORS.has(arg.op)) throw refuse(`${where}.op is no comparison: SCMP_CMP_EQ`);
   return {
     index: whole(arg.index, `${where}.index`, 5),
-    // JSON's numbers hold 2^53; the profiles that exist need 2^32.
-    value: BigInt(whole(arg.value ?? 0, `${where}.value`, Number.MAX_SAFE_INTEGER)),
-    valueTwo: BigInt(whole(arg.valueTwo ?? 0, `${where}.valueTwo`, Number.MAX_SAFE_INTEGER)),
+    value: word(arg.value, `${where}.value`),
+    valueTwo: word(arg.valueTwo, `${where}.valueTwo`),
     op: arg.op,
   };
 }
@@ -173,6 +173,13 @@ function optional<T>(value: unknown, read: (value: unknown) => T): T | undefined
 function whole(value: unknown, where: string, max: number): number {
   if (typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= max) return value;
   throw refuse(`${where} is no whole number from 0 to ${max}`);
+}
+
+/** 64 bits; 0 when absent. */
+function word(value: unknown, where: string): bigint {
+  if (typeof value !== "bigint") return BigInt(whole(value ?? 0, where, Number.MAX_SAFE_INTEGER));
+  if (value >= 0n && value < 1n << 64n) return value;
+  throw refuse(`${where} is no number of 64 bits`);
 }
 
 function refuse(why: string): Error {
