@@ -22,7 +22,9 @@ import { containerService } from "./container/service.js";
 import { agentError, describe } from "./errors.js";
 import { fileService } from "./file/service.js";
 import { IdleCollector } from "./memory.js";
+import { MountTable } from "./mount/mount-table.js";
 import { mountService } from "./mount/service.js";
+import { MountUpkeep } from "./mount/upkeep.js";
 import { Forwarding } from "./network/forward/forwarding.js";
 import { ZoneNames } from "./network/names.js";
 import { networkService } from "./network/service.js";
@@ -71,6 +73,8 @@ export class Agent {
   readonly #cgroupWatcher: CgroupWatcher | undefined;
   readonly #processes: ProcessTable;
   readonly #containers: ContainerTable;
+  readonly #mounts: MountTable;
+  readonly #upkeep: MountUpkeep;
   readonly #names: ZoneNames;
   readonly #network: ZoneNetwork;
   readonly #forwarding: Forwarding;
@@ -104,14 +108,20 @@ export class Agent {
         log.warn({ path, error: describe(error) }, "names not rewritten"),
       );
     };
+    const initPid = (id: string) => {
+      const init = this.#processes.initOf(id)?.state;
+      return init?.name === "running" ? init.pid : undefined;
+    };
+    this.#mounts = new MountTable({
+      ...{ runDir, sysBlock, dev: options.containers.dev, initPid },
+      container: (id) => this.#containers.get(id),
+    });
+    this.#upkeep = new MountUpkeep(this.#mounts, (message) => log.warn(message));
     this.#containers = new ContainerTable({
       ...options.containers,
       names: this.#names,
       running: (id) => this.#processes.initOf(id) !== undefined,
-      initPid: (id) => {
-        const init = this.#processes.initOf(id)?.state;
-        return init?.name === "running" ? init.pid : undefined;
-      },
+      initPid,
       created: (id) => {
         log.info({ container: id }, "container created");
         this.#cgroupWatcher?.watch(id);
@@ -154,6 +164,8 @@ export class Agent {
   static async start(options: AgentOptions): Promise<Agent> {
     const agent = new Agent(options);
     await agent.#containers.recover();
+    agent.#mounts.recover();
+    agent.#upkeep.recover();
     if (options.raiseLoopback) await agent.#raiseLoopback();
     for (const path of agent.#cgroups.paths()) agent.#cgroupWatcher?.watch(path);
     if (options.init.restarts > 0) {
@@ -201,7 +213,10 @@ export class Agent {
       ContainerService,
       containerService(this.#containers, (id) => this.#processes.initOf(id)?.id, admit),
     );
-    server.addService(MountService, mountService());
+    server.addService(
+      MountService,
+      mountService(this.#mounts, this.#upkeep, (id) => this.#containers.get(id), admit),
+    );
     server.addService(CgroupService, cgroupService(this.#cgroups, this.#cgroupNews, admit));
     server.addService(
       NetworkService,
