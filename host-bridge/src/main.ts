@@ -10,6 +10,8 @@ import { openZoneImage } from "./domains/zone-image.js";
 import { openImageStore } from "./images/store.js";
 import { type BridgeOptions, parseOptions, socketPath, USAGE } from "./options.js";
 import { BRIDGE_VERSION } from "./version.js";
+import { readHostDns } from "./zones/name-servers.js";
+import { noPorts } from "./zones/ports.js";
 import { warmUp } from "./zones/warm-up.js";
 
 /** A wrong option, or what keeps the bridge from starting. */
@@ -42,6 +44,9 @@ async function main(options: BridgeOptions, env: NodeJS.ProcessEnv): Promise<voi
     members: { uids: options.allowUids, gids: options.allowGids },
     log,
     openImages: () => openImageStore({ directory: join(stateDir, "images"), env }),
+    openPorts: noPorts,
+    hostDns: () => readHostDns("/etc/resolv.conf"),
+    env,
     driver,
     host: {
       bridgeVersion: BRIDGE_VERSION,

@@ -2,18 +2,20 @@ import { rm } from "node:fs/promises";
 import type { Socket, Server as SocketServer } from "node:net";
 import { type ConnectionInjector, Server, ServerCredentials, type UntypedHandleCall } from "@grpc/grpc-js";
 import { peerCredentials, socketFd } from "@zone/native";
-import { HostService, ImagesService, ZonesService } from "@zone/proto";
+import { HostService, ImagesService, VolumesService, ZonesService } from "@zone/proto";
 import type { Logger } from "pino";
 import { errorMessage } from "../errors.js";
 import { agentHandler, agentServices } from "../forward/agent-services.js";
 import type { RawCall } from "../forward/forward-call.js";
 import type { Images } from "../images/image-store.js";
+import type { Volumes } from "../volumes/volumes.js";
 import type { EventHub } from "../zones/event-hub.js";
 import type { Caller, ZoneTable } from "../zones/zone-table.js";
 import { type HostFacts, hostService } from "./host-service.js";
 import { imagesService } from "./images-service.js";
 import { type StockServices, stockServices } from "./reflection.js";
 import { listenAt } from "./socket.js";
+import { volumesService } from "./volumes-service.js";
 import { zonesService } from "./zones-service.js";
 
 const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
@@ -30,6 +32,7 @@ export interface Members {
 export interface ApiOptions {
   zones: ZoneTable;
   images: Images;
+  volumes: Volumes;
   events: EventHub;
   host: HostFacts;
   members: Members;
@@ -122,7 +125,7 @@ export class ApiServer {
   }
 
   #makeServer(caller: Caller): Server {
-    const { zones, images, events, host, log } = this.#options;
+    const { zones, images, volumes, events, host, log } = this.#options;
     const server = new Server({
       "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
       "grpc.max_send_message_length": -1,
@@ -131,6 +134,8 @@ export class ApiServer {
     });
     server.addService(ZonesService, zonesService(zones, events, caller, log) as Record<string, UntypedHandleCall>);
     server.addService(ImagesService, imagesService(images, zones, log) as Record<string, UntypedHandleCall>);
+    const ofVolumes = volumesService(volumes, zones, caller, log);
+    server.addService(VolumesService, ofVolumes as Record<string, UntypedHandleCall>);
     server.addService(HostService, hostService(host, log) as Record<string, UntypedHandleCall>);
     const forward: (call: RawCall) => void = agentHandler(zones, caller);
     for (const service of agentServices) {

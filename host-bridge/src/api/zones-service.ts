@@ -1,16 +1,18 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fromDuration, type Handlers, toTimestamp, unimplemented, ZonesService, type zone } from "@zone/proto";
+import { fromDuration, type Handlers, toTimestamp, type ZonesService, type zone } from "@zone/proto";
 import type { Logger } from "pino";
 import type { ProgressFn } from "../domains/driver.js";
 import { type ReadRecord, readLog } from "../logs/log-reader.js";
 import { aborted } from "../zones/ending.js";
 import type { EventHub } from "../zones/event-hub.js";
+import { checkTarget, checkVolumeName } from "../zones/mount-spec.js";
 import { AGENT_LOG, CONSOLE_LOG, MAIN_LOG } from "../zones/running-zone.js";
 import { parseSignal } from "../zones/signals.js";
 import { DEFAULT_STOP_MS, type Zone } from "../zones/zone.js";
 import { type Caller, mayUse, type ZoneTable } from "../zones/zone-table.js";
 import { type Send, streamCall, unaryCall } from "./calls.js";
+import { sendStats } from "./stats-stream.js";
 
 type LogRecord = zone.bridge.v1.ZoneLogRecord.$Properties;
 type ZoneEvent = zone.bridge.v1.ZoneEvent.$Properties;
@@ -27,7 +29,6 @@ export function zonesService(
 ): Handlers<typeof ZonesService> {
   const find = (wanted: string) => zones.get(wanted, caller);
   return {
-    ...unimplemented(ZonesService),
     create: streamCall(log, async ({ spec }, send, signal, sendProgress) => {
       const made = await zones.create(spec ?? {}, caller, progressTo(sendProgress), signal);
       try {
@@ -53,6 +54,38 @@ export function zonesService(
     }),
     get: unaryCall(log, async ({ zone: wanted }) => ({ zone: find(wanted).message() })),
     list: unaryCall(log, async ({ all }) => ({ zones: zones.list(caller, all).map((each) => each.message()) })),
+    pause: unaryCall(log, async ({ zone: wanted }) => {
+      const paused = find(wanted);
+      await paused.changes.pause();
+      return { zone: paused.message() };
+    }),
+    resume: unaryCall(log, async ({ zone: wanted }) => {
+      const resumed = find(wanted);
+      await resumed.changes.resume();
+      return { zone: resumed.message() };
+    }),
+    update: unaryCall(log, async ({ zone: wanted, ...asked }) => {
+      const updated = find(wanted);
+      await zones.update(updated, asked);
+      return { zone: updated.message() };
+    }),
+    stats: streamCall(log, (request, send, signal) => {
+      const source = { find, all: () => zones.list(caller, false), contained: zones.contained };
+      return sendStats(request, source, send, signal);
+    }),
+    attachVolume: unaryCall(log, async ({ zone: wanted, volume, target, readOnly }) => {
+      const { volume: use, target: at } = checkedVolume(volume, target);
+      await find(wanted).changes.attachVolume({ volume: use, target: at, readOnly, noCopy: volume?.noCopy ?? false });
+      return {};
+    }),
+    detachVolume: unaryCall(log, async ({ zone: wanted, volume }) => {
+      await find(wanted).changes.detachVolume(volume);
+      return {};
+    }),
+    updateFiles: unaryCall(log, async ({ zone: wanted, target, files }) => {
+      await find(wanted).changes.updateFiles(checkTarget(target), files);
+      return {};
+    }),
     wait: unaryCall(log, async ({ zone: wanted }, signal) => {
       const waited = find(wanted);
       await Promise.race([waited.ended, aborted(signal)]);
@@ -77,6 +110,10 @@ export function zonesService(
       }
     }),
   };
+}
+
+function checkedVolume(volume: zone.bridge.v1.VolumeMount.$Properties | null | undefined, target: string) {
+  return { volume: checkVolumeName(volume?.name ?? ""), target: checkTarget(target) };
 }
 
 function progressTo(send: (message: { progress: zone.bridge.v1.Progress.$Properties }) => void): ProgressFn {

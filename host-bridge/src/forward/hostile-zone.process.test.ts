@@ -14,6 +14,7 @@ import type { Domain, DomainConfig, DomainDriver } from "../domains/driver.js";
 import { ProcessDriver } from "../testing/process-driver.js";
 import { inZone, lastOf } from "../testing/test-bridge.js";
 import { testImages } from "../testing/test-images.js";
+import { noPorts } from "../zones/ports.js";
 
 const repository = fileURLToPath(new URL("../../..", import.meta.url));
 
@@ -86,6 +87,9 @@ beforeAll(async () => {
     members: { uids: [], gids: [] },
     log: pino({ level: "silent" }),
     driver: meddler,
+    openPorts: noPorts,
+    hostDns: async () => ({ nameservers: [], searches: [], options: [] }),
+    env: process.env,
     openImages: async () => testImages({ sh: { cmd: ["sh"] } }),
     host: {
       bridgeVersion: "test",

@@ -1,14 +1,17 @@
 import { mkdir } from "node:fs/promises";
 import { ClassicLevel } from "classic-level";
 import { bridgeError, errorMessage } from "../errors.js";
-import { decodeRecord, encodeRecord, SCHEMA_VERSION, type ZoneRecord } from "./zone-record.js";
+import { decodeVolume, type VolumeRecord } from "./volume-record.js";
+import { decodeRecord, encodeRecord, OLDEST_SCHEMA_VERSION, SCHEMA_VERSION, type ZoneRecord } from "./zone-record.js";
 
 const SCHEMA_KEY = "schema";
 const ZONE_PREFIX = "zone/";
 const AFTER_ZONES = "zone0"; // "0" follows "/" in ASCII
+const VOLUME_PREFIX = "volume/";
+const AFTER_VOLUMES = "volume0";
 
 /**
- * The zones that this bridge knows, in LevelDB. A write has reached the disk when its promise settles.
+ * The zones and volumes that this bridge knows, in LevelDB. A write has reached the disk when its promise settles.
  * The database's lock makes the bridge the only one on its state directory.
  */
 export class StateStore {
@@ -29,7 +32,8 @@ export class StateStore {
     }
     try {
       const version = await db.get(SCHEMA_KEY);
-      if (version === undefined) await db.put(SCHEMA_KEY, String(SCHEMA_VERSION), { sync: true });
+      const known = Number(version) >= OLDEST_SCHEMA_VERSION && Number(version) < SCHEMA_VERSION;
+      if (version === undefined || known) await db.put(SCHEMA_KEY, String(SCHEMA_VERSION), { sync: true });
       else if (version !== String(SCHEMA_VERSION)) {
         const message = `${directory} was written by another version of zone-bridge (schema ${version}, this one knows ${SCHEMA_VERSION}): run that version, or move the directory away`;
         throw bridgeError("FAILED_PRECONDITION", "STATE_TOO_NEW", message);
@@ -60,7 +64,33 @@ export class StateStore {
   }
 
   remove(id: string): Promise<void> {
-    return this.#db.batch([{ type: "del", key: ZONE_PREFIX + id }], { sync: true });
+    return this.#remove(ZONE_PREFIX + id);
+  }
+
+  /** All volumes, in order of their names. */
+  async volumes(): Promise<VolumeRecord[]> {
+    const records: VolumeRecord[] = [];
+    for await (const [key, text] of this.#db.iterator({ gte: VOLUME_PREFIX, lt: AFTER_VOLUMES })) {
+      records.push(decodeVolume(key, text));
+    }
+    return records;
+  }
+
+  /** Writes a volume's record. DISK_FULL. */
+  async putVolume(record: VolumeRecord): Promise<void> {
+    try {
+      await this.#db.put(VOLUME_PREFIX + record.name, JSON.stringify(record), { sync: true });
+    } catch (thrown) {
+      throw writeError(this.#db.location, thrown);
+    }
+  }
+
+  removeVolume(name: string): Promise<void> {
+    return this.#remove(VOLUME_PREFIX + name);
+  }
+
+  #remove(key: string): Promise<void> {
+    return this.#db.batch([{ type: "del", key }], { sync: true });
   }
 
   /** Waits for writes under way, and gives up the lock. */

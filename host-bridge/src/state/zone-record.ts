@@ -2,6 +2,7 @@ import { zone } from "@zone/proto";
 import { bridgeError } from "../errors.js";
 import { exactInteger } from "../numbers.js";
 import type { Life } from "../zones/life.js";
+import type { PortMapping } from "../zones/network-spec.js";
 import type { ZoneSpec } from "../zones/spec.js";
 
 type ProcessSpec = zone.agent.v1.ProcessSpec.$Properties;
@@ -13,6 +14,16 @@ export interface ZoneFacts {
   machineId: string;
 }
 
+/** A volume that a zone has. */
+export interface VolumeUse {
+  readonly volume: string;
+  /** In the container. */
+  readonly target: string;
+  readonly readOnly: boolean;
+  /** Do not fill an empty volume with what the image has at the target. */
+  readonly noCopy: boolean;
+}
+
 /** Everything that the bridge keeps of a zone. */
 export interface ZoneRecord {
   /** 32 hexadecimal digits. */
@@ -20,7 +31,7 @@ export interface ZoneRecord {
   readonly name: string;
   /** Who may use it beside root. */
   readonly ownerUid: number;
-  /** As asked for, with defaults and the name filled in. */
+  /** As asked for, with defaults and the name filled in; as updated. Content of files is never in it. */
   readonly spec: ZoneSpec;
   /** The main process, from image and request together. */
   readonly main: ProcessSpec;
@@ -30,11 +41,21 @@ export interface ZoneRecord {
   /** Milliseconds since 1970. */
   readonly createdAt: number;
   readonly facts?: ZoneFacts;
+  /** What it has since its start, and until its end. */
+  readonly volumes?: readonly VolumeUse[];
+  /** Published since its start, with the host ports chosen. */
+  readonly ports?: readonly PortMapping[];
+  /** As many as its domain has now. */
+  readonly vcpus?: number;
+  /** The kernel has killed its main process, or one of its container, for want of memory. */
+  readonly oomKilled?: boolean;
   readonly life: Life;
 }
 
 /** The version of the JSON below. A later bridge converts what an earlier one wrote; the reverse is refused. */
-export const SCHEMA_VERSION = 1;
+export const SCHEMA_VERSION = 2;
+/** The earliest whose records this bridge reads as they are: what they lack is optional. */
+export const OLDEST_SCHEMA_VERSION = 1;
 
 /** As it is stored: messages with bytes in them are kept in their own encoding, so that later fields survive too. */
 type Stored = Omit<ZoneRecord, "spec" | "main"> & { spec: string; main: string };

@@ -2,6 +2,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { pino } from "pino";
 import { startBridge } from "../bridge.js";
+import { readHostDns } from "../zones/name-servers.js";
+import { noPorts } from "../zones/ports.js";
 import { ProcessDriver } from "./process-driver.js";
 import { testImages } from "./test-images.js";
 
@@ -21,6 +23,9 @@ const bridge = await startBridge({
     agent: join(repository, "agent/dist/main.js"),
   }),
   openImages: async () => testImages({ sh: { cmd: ["sh"] }, none: {}, quit: { cmd: ["sh"], stopSignal: "SIGQUIT" } }),
+  openPorts: noPorts,
+  hostDns: () => readHostDns("/etc/resolv.conf"),
+  env: process.env,
   host: {
     bridgeVersion: "test",
     pid: process.pid,

@@ -30,7 +30,7 @@ const TERM_GRACE_MS = 5000;
 
 /**
  * "Domains" that are processes of this host: the real PID 1 and the real agent with a Unix socket as link, without a VM.
- * For tests and development: nothing is isolated, `resume` and `pause` do nothing, and devices, shares and the network of a
+ * For tests and development: nothing is isolated, and devices, shares and the network of a
  * config are not looked at.
  */
 export class ProcessDriver implements DomainDriver {
@@ -89,8 +89,13 @@ class ProcessDomain implements Domain {
     this.ended = this.#watch();
   }
 
-  async resume(): Promise<void> {}
-  async pause(): Promise<void> {}
+  /** Its PID 1 and agent stand still while it is paused; what they have started runs on. */
+  async resume(): Promise<void> {
+    this.#kill("SIGCONT", true);
+  }
+  async pause(): Promise<void> {
+    this.#kill("SIGSTOP", true);
+  }
 
   async attachDisk(): Promise<void> {
     throw unsupported("get a disk");
@@ -101,11 +106,12 @@ class ProcessDomain implements Domain {
   async resizeDisk(): Promise<void> {
     throw unsupported("have a disk resized");
   }
-  async setMemory(): Promise<number> {
-    throw unsupported("get other memory");
+  /** It has all that the host has. */
+  async setMemory(bytes: number): Promise<number> {
+    return bytes;
   }
-  async setVcpus(): Promise<number> {
-    throw unsupported("get other vCPUs");
+  async setVcpus(count: number): Promise<number> {
+    return count;
   }
 
   /** Zeros: its processes are the host's. */
@@ -128,15 +134,16 @@ class ProcessDomain implements Domain {
   async destroy(): Promise<void> {
     this.#destroyed = true;
     this.#kill("SIGTERM");
+    this.#kill("SIGCONT", true);
     const killing = setTimeout(() => this.#kill("SIGKILL"), TERM_GRACE_MS);
     await this.ended;
     clearTimeout(killing);
     await rm(this.record.directory, { recursive: true, force: true });
   }
 
-  #kill(signal: NodeJS.Signals): void {
+  #kill(signal: NodeJS.Signals, group = false): void {
     try {
-      process.kill(this.record.pid, signal);
+      process.kill(group ? -this.record.pid : this.record.pid, signal);
     } catch {
       // It has ended, which #watch sees.
     }

@@ -2,14 +2,18 @@ import { createClient, SystemService, type ZoneError } from "@zone/proto";
 import type { Logger } from "pino";
 import type { DomainEnd } from "../domains/driver.js";
 import { errorMessage } from "../errors.js";
+import { exactInteger } from "../numbers.js";
 import { endMessage } from "./launch.js";
 import { exitCodeOf, type MainExit, NO_EXIT_CODE, type ZoneEnd } from "./life.js";
 import { abandonedMain, clientsServed, type MainOutcome, mainOutcome } from "./main-process.js";
 import type { RunningZone } from "./running-zone.js";
+import type { ZoneSpec } from "./spec.js";
+import { inMib } from "./spec-error.js";
 import { delay, isLinkError, persist } from "./zone-link.js";
 
 /** For the log to get the rest of the output, once the main process has ended. */
 const LOG_GRACE_MS = 10_000;
+const SIGKILL = 9;
 /** For processes that are left in the zone, between SIGTERM and SIGKILL. */
 const SHUTDOWN_GRACE_MS = 500;
 /** For the zone to power itself off, before its domain is destroyed. */
@@ -26,6 +30,8 @@ export interface KeepOptions {
   heldUntil?: number;
   /** Whether a client asked for the end. */
   stopAsked: () => boolean;
+  /** The memory that its processes may use, for people. */
+  memoryLimit: () => string;
   /** Aborts when clients that have not read their output are not waited for any more. */
   hurry: AbortSignal;
   log: Logger;
@@ -55,7 +61,7 @@ export async function keepUntilEnd(run: RunningZone, options: KeepOptions): Prom
   if (first.kind !== "abandoned") await Promise.race([readersServed(run, options), domain.ended, aborted(detached)]);
   if (detached.aborted) return undefined;
   await powerOff(run, log);
-  return ofMain(first, options.stopAsked());
+  return ofMain(first, options.stopAsked(), options.memoryLimit());
 }
 
 async function readersServed(run: RunningZone, options: KeepOptions): Promise<void> {
@@ -86,10 +92,10 @@ async function powerOff(run: RunningZone, log: Logger): Promise<void> {
 }
 
 /** The end of a zone whose main process was first. */
-export function ofMain(outcome: MainOutcome, stopAsked: boolean): ZoneEnd {
+export function ofMain(outcome: MainOutcome, stopAsked: boolean, memoryLimit: string): ZoneEnd {
   switch (outcome.kind) {
     case "exited": {
-      const message = stopAsked ? "stopped" : "";
+      const message = stopAsked ? "stopped" : exitMessage(outcome.exit, memoryLimit);
       return { cause: stopAsked ? "stopped" : "exited", message, exitCode: exitCodeOf(outcome.exit) };
     }
     case "failed":
@@ -101,12 +107,23 @@ export function ofMain(outcome: MainOutcome, stopAsked: boolean): ZoneEnd {
   }
 }
 
+function exitMessage({ signal, code, oomKilled }: MainExit, memoryLimit: string): string {
+  if (!oomKilled || (signal === 0 && code === 0)) return "";
+  const killed = signal === SIGKILL ? "killed" : "a process of it was killed";
+  return `${killed}: out of memory (limit ${memoryLimit})`;
+}
+
 /** The end of a zone whose domain went away before its main process was known to have ended. */
 export function ofDomain(end: DomainEnd, stopAsked: boolean): ZoneEnd {
   const exitCode = NO_EXIT_CODE;
   if (end.cause === "panicked") return { cause: "panic", message: end.message, exitCode };
   if (stopAsked) return { cause: "stopped", message: "killed", exitCode };
   return { cause: "lost", message: endMessage(end), exitCode };
+}
+
+/** The memory that a zone's processes may use, for people. */
+export function memoryLimitOf(spec: ZoneSpec): string {
+  return `${inMib(exactInteger(spec.memoryLimitBytes) || exactInteger(spec.memoryBytes))} MiB`;
 }
 
 /** Settles with undefined when `signal` aborts. */

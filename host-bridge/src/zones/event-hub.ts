@@ -10,7 +10,13 @@ export type ZoneEventType =
   | "removed"
   | "link-up"
   | "link-down"
-  | "agent-restarted";
+  | "agent-restarted"
+  | "paused"
+  | "resumed"
+  | "updated"
+  | "oom"
+  | "volume-attached"
+  | "volume-detached";
 
 export interface ZoneChange {
   /** Milliseconds since 1970. */

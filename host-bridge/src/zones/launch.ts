@@ -1,15 +1,26 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import type * as grpc from "@grpc/grpc-js";
-import { ContainerService, createClient, ProcessService, SystemService, toTimestamp, ZoneError } from "@zone/proto";
+import {
+  ContainerService,
+  createClient,
+  MountService,
+  NetworkService,
+  ProcessService,
+  SystemService,
+  toTimestamp,
+  ZoneError,
+} from "@zone/proto";
 import type { Domain, DomainEnd, ProgressFn } from "../domains/driver.js";
 import { bridgeError } from "../errors.js";
 import type { ZoneRecord } from "../state/zone-record.js";
 import { NO_EXIT_CODE, type Timings, type ZoneEnd } from "./life.js";
-import { RunningZone } from "./running-zone.js";
-import { domainConfig, hostnameOf, mainContainer } from "./spec.js";
+import { domainConfig, MAIN, mainContainer } from "./main-spec.js";
+import type { MountPlan } from "./mount-plan.js";
+import { networkRequest } from "./name-servers.js";
+import { type RunListener, RunningZone } from "./running-zone.js";
+import { hostnameOf } from "./spec.js";
 import type { ZoneContext } from "./zone-context.js";
-import type { LinkListener } from "./zone-link.js";
 
 /** From the domain's start to the agent's first answer; a cold boot without KVM on a busy host takes tens of seconds. */
 const BOOT_TIMEOUT_MS = 120_000;
@@ -23,15 +34,17 @@ const CLOCK_TRIES = 3;
 export interface LaunchOptions {
   /** Leave the main process CREATED. */
   hold: boolean;
+  mounts: MountPlan;
   progress: ProgressFn;
   signal: AbortSignal;
   /** Called with the domain before it is resumed; it is not resumed before that settles. */
   onDomain: (domain: Domain) => Promise<void>;
-  listener: LinkListener;
+  listener: RunListener;
 }
 
 /**
- * Makes a zone's domain and starts its main process: domain, link, identity, container, process, each with one round trip.
+ * Makes a zone's domain and starts its main process: domain, link, identity, network, container, process, each with one round
+ * trip.
  * Leaves nothing when it fails.
  */
 export async function launch(
@@ -45,12 +58,22 @@ export async function launch(
   if (!image) {
     throw bridgeError("NOT_FOUND", "IMAGE_UNKNOWN", `the image of zone ${record.name} is gone: make the zone anew`);
   }
-  const config = domainConfig(record.id, record.spec, image.diskPath);
+  const { disks, shares } = options.mounts;
+  const config = domainConfig(record.id, record.spec, { rootPath: image.diskPath, disks, shares });
   const domain = await context.driver.create(config, options.progress, options.signal);
   const log = context.log.child({ zone: record.id });
   let run: RunningZone | undefined;
   try {
-    run = await RunningZone.open(join(context.zonesDir, record.id), record.id, domain, options.listener, log);
+    const { clocks, zonesDir } = context;
+    const { listener } = options;
+    run = await RunningZone.open({
+      directory: join(zonesDir, record.id),
+      id: record.id,
+      domain,
+      listener,
+      clocks,
+      log,
+    });
     const { link } = run;
     const steps = async (): Promise<Timings> => {
       await options.onDomain(domain);
@@ -59,7 +82,7 @@ export async function launch(
       if (!domain.cloned) options.progress("boot", "booting the zone's kernel");
       const client = await agentClient(link.client(options.signal, BOOT_TIMEOUT_MS));
       const agentReady = elapsed();
-      const took = await startMain(client, record, context, options);
+      const took = await startMain(client, domain, record, context, options);
       log.debug({ domainStarted, agentReady, ...took }, "zone started");
       return { domainStarted, agentReady, mainStarted: elapsed() };
     };
@@ -83,6 +106,7 @@ async function agentClient(ready: Promise<grpc.Client>): Promise<grpc.Client> {
 
 async function startMain(
   client: grpc.Client,
+  domain: Domain,
   record: ZoneRecord,
   context: ZoneContext,
   options: LaunchOptions,
@@ -109,12 +133,31 @@ async function startMain(
   }
   const contained = context.isolation === "container";
   if (contained) {
-    await timed("container", createClient(ContainerService, client).create(mainContainer(record.spec), call));
+    const network = networkRequest(record.spec, domain.networkFacts(), await context.hostDns());
+    if (network) await timed("network", createClient(NetworkService, client).configure(network, call));
+    const mounts = options.mounts.mounts(domain.shareFacts());
+    const container = mainContainer(record.spec, mounts);
+    await timed("container", createClient(ContainerService, client).create(container, call));
+    await growVolumes(client, record, context, call);
   }
   // Outside a VM the agent may not have all capabilities, which a process of the zone itself would get.
   const spec = contained ? record.main : { ...record.main, containerId: "", init: false, capabilities: {} };
   await timed("main", createClient(ProcessService, client).start({ spec, hold: options.hold }, call));
   return took;
+}
+
+/** Grows the file systems of volumes whose files have grown while they were not mounted. */
+async function growVolumes(
+  client: grpc.Client,
+  { volumes }: ZoneRecord,
+  context: ZoneContext,
+  call: { timeoutMs: number; signal: AbortSignal },
+): Promise<void> {
+  for (const { volume, target, readOnly } of volumes ?? []) {
+    if (readOnly || !context.volumes.isGrown(volume)) continue;
+    await createClient(MountService, client).resize({ containerId: MAIN, target }, call);
+    await context.volumes.noteGrown(volume);
+  }
 }
 
 /** What `steps` settle with, unless the domain ends before. */

@@ -4,6 +4,8 @@ import type { DomainRecord } from "../domains/driver.js";
 export interface MainExit {
   code: number;
   signal: number;
+  /** The kernel killed it, or another process of its container, for want of memory. */
+  oomKilled?: boolean;
 }
 
 /** Why a zone ended; zone.bridge.v1.EndCause. */
@@ -41,15 +43,18 @@ export type EndedBy = "main" | "client";
  * The life of a zone, as it is stored.
  *
  *   created --start--> starting --domain-made--> starting --main-started--> running
- *   running --main-exited | stop-asked--> stopping --main-exited | stop-asked--> stopping
- *   starting | running | stopping --ended--> ended        created --ended--> (never: it is removed)
+ *   running --paused--> paused --resumed--> running
+ *   running | paused --main-exited | stop-asked--> stopping --main-exited | stop-asked--> stopping
+ *   starting | running | paused | stopping --ended--> ended        created --ended--> (never: it is removed)
  *
+ * "paused" is a zone whose domain stands still. Whoever ends one in order resumes it first; it is ended as it is with force.
  * "stopping" with an `exit` is a zone whose main process has ended and whose domain has not yet.
  */
 export type Life =
   | { state: "created" }
   | { state: "starting"; domain?: DomainRecord }
   | ({ state: "running" } & Run)
+  | ({ state: "paused" } & Run)
   | ({ state: "stopping"; by: EndedBy; exit?: MainExit } & Run)
   | ({
       state: "ended";
@@ -62,6 +67,8 @@ export type LifeEvent =
   | { type: "start" }
   | { type: "domain-made"; domain: DomainRecord }
   | { type: "main-started"; startedAt: number; timings: Timings; heldUntil?: number }
+  | { type: "paused" }
+  | { type: "resumed" }
   | { type: "main-exited"; exit: MainExit }
   | { type: "stop-asked" }
   | ({ type: "ended"; endedAt: number } & ZoneEnd);
@@ -81,16 +88,23 @@ export function transition(life: Life, event: LifeEvent): Life {
         return { state: "running", domain: life.domain, ...run };
       }
       break;
+    case "paused":
+      if (life.state === "running") return { ...life, state: "paused" };
+      break;
+    case "resumed":
+      if (life.state === "paused") return { ...life, state: "running" };
+      break;
     case "main-exited":
-      if (life.state === "running") return { ...life, state: "stopping", by: "main", exit: event.exit };
+      if (life.state === "running" || life.state === "paused")
+        return { ...life, state: "stopping", by: "main", exit: event.exit };
       if (life.state === "stopping" && !life.exit) return { ...life, exit: event.exit };
       break;
     case "stop-asked":
-      if (life.state === "running") return { ...life, state: "stopping", by: "client" };
+      if (life.state === "running" || life.state === "paused") return { ...life, state: "stopping", by: "client" };
       if (life.state === "stopping") return life;
       break;
     case "ended":
-      if (life.state === "starting" || life.state === "running" || life.state === "stopping") {
+      if (life.state !== "created" && life.state !== "ended") {
         const { type: _, ...end } = event;
         const ran = life.state === "starting" ? {} : { startedAt: life.startedAt, timings: life.timings };
         return { state: "ended", ...ran, ...end };
@@ -107,6 +121,8 @@ export function whyNotRunning(life: Life): string {
       return "it has not been started";
     case "starting":
       return "it is still being started";
+    case "paused":
+      return "it is paused";
     case "running":
     case "stopping":
       return "it is being let go of";

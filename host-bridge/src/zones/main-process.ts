@@ -1,6 +1,6 @@
 import { agent, createClient, ProcessService, ZoneError } from "@zone/proto";
 import { type MainExit, NO_EXIT_CODE } from "./life.js";
-import { MAIN } from "./spec.js";
+import { MAIN } from "./main-spec.js";
 import { delay, persist, type ZoneLink } from "./zone-link.js";
 
 /** Characters that are kept of why the main process did not start, which the zone says. */
@@ -43,7 +43,8 @@ async function waitForMain(link: ZoneLink, signal: AbortSignal): Promise<MainOut
   // A zone is hostile: what cannot be an exit is made one.
   const code = (process?.exit?.code ?? 0) & 0xff;
   const signalNumber = (process?.exit?.signal ?? 0) & 0x7f;
-  return { kind: "exited", exit: { code: signalNumber === 0 ? code : 0, signal: signalNumber } };
+  const oomKilled = process?.exit?.oomKilled ? { oomKilled: true } : {};
+  return { kind: "exited", exit: { code: signalNumber === 0 ? code : 0, signal: signalNumber, ...oomKilled } };
 }
 
 /** Answers when the main process is still held at `until` (milliseconds since 1970); never when a client has started it. */

@@ -9,6 +9,11 @@ import { type ZoneMessage, zoneMessage } from "./zone-message.js";
 /** Characters that are kept of each thing that a zone says of itself. */
 const MAX_FACT = 128;
 
+/** What of a record may change beside the zone's life. */
+export type Revision = Partial<
+  Pick<ZoneRecord, "name" | "spec" | "main" | "volumes" | "ports" | "vcpus" | "oomKilled">
+>;
+
 /** A zone's record: the only place where it changes, is written, and its changes are told. */
 export class ZoneJournal {
   readonly #store: StateStore;
@@ -16,6 +21,7 @@ export class ZoneJournal {
   readonly #log: Logger;
   #record: ZoneRecord;
   #linkUp = false;
+  #removed = false;
   /** Settles when all that was asked for is written; one write follows the other, so that the last is the newest. */
   #written: Promise<void> = Promise.resolve();
 
@@ -41,14 +47,29 @@ export class ZoneJournal {
     this.#publish("created");
   }
 
-  /** Changes the zone's life at once, and settles when that is on disk. Rejects when it cannot be written. */
-  apply(event: LifeEvent): Promise<void> {
+  /**
+   * Changes the zone's life, and with it what else is given, at once; settles when that is on disk. Rejects when it cannot be
+   * written.
+   */
+  apply(event: LifeEvent, change: Revision = {}): Promise<void> {
     const before = this.#record.life.state;
-    this.#record = { ...this.#record, life: transition(this.#record.life, event) };
+    this.#record = { ...this.#record, ...change, life: transition(this.#record.life, event) };
     const { state } = this.#record.life;
     if (state === "ended") this.#linkUp = false;
-    if (state !== before) this.#publish(state);
+    if (state !== before) this.#publish(event.type === "resumed" ? "resumed" : state);
     return this.#write();
+  }
+
+  /** Changes what else is kept of the zone at once, tells of it as `event`, and settles when it is on disk. */
+  revise(change: Revision, event?: ZoneEventType): Promise<void> {
+    this.#record = { ...this.#record, ...change };
+    if (event) this.#publish(event);
+    return this.#write();
+  }
+
+  /** As revise, for what has happened and cannot be refused. */
+  async noteRevision(change: Revision, event?: ZoneEventType): Promise<void> {
+    await this.revise(change, event).catch((error) => this.#onWriteFailed(error));
   }
 
   /** As apply, for what has happened and cannot be refused: that it cannot be written is logged. */
@@ -75,6 +96,7 @@ export class ZoneJournal {
   }
 
   async remove(): Promise<void> {
+    this.#removed = true;
     await this.#written;
     await this.#store.remove(this.#record.id);
     this.#publish("removed");
@@ -86,7 +108,8 @@ export class ZoneJournal {
   }
 
   #write(): Promise<void> {
-    const written = this.#written.then(() => this.#store.put(this.#record));
+    // A change that was under way when the zone was removed must not bring its record back.
+    const written = this.#written.then(() => (this.#removed ? undefined : this.#store.put(this.#record)));
     this.#written = written.catch(() => {});
     return written;
   }

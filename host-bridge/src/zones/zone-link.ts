@@ -1,6 +1,7 @@
 import type * as grpc from "@grpc/grpc-js";
 import { type LinkState, ReconnectingLink, type Session } from "@zone/link";
 import { createClient, SystemService, ZoneError, type zone } from "@zone/proto";
+import { deferred } from "./deferred.js";
 
 export type LinkEvent = "link-up" | "link-down" | "agent-restarted";
 type Info = zone.agent.v1.InfoResponse;
@@ -22,22 +23,41 @@ const INFO_TIMEOUT_MS = 30_000;
 
 /** The link to a zone's agent: kept open, with its ups and downs told. */
 export class ZoneLink {
-  readonly #link: ReconnectingLink;
+  readonly #uri: string;
+  readonly #zoneId: string;
+  readonly #opened = deferred();
+  #link: ReconnectingLink | undefined;
+  #closed = false;
   readonly #listener: LinkListener;
   readonly #restarts = new WeakMap<grpc.Client, Promise<number>>();
   #lastRestarts: number | undefined;
   #up: Session | undefined;
 
-  constructor(uri: string, zoneId: string, listener: LinkListener) {
+  /** Begins to open it at once, unless the zone is `paused`: then no hello would be answered before `resume`. */
+  constructor(uri: string, zoneId: string, listener: LinkListener, paused = false) {
+    this.#uri = uri;
+    this.#zoneId = zoneId;
     this.#listener = listener;
-    this.#link = new ReconnectingLink(uri, { zoneId });
-    this.#link.onState = (state) => this.#onState(state);
-    this.#onState(this.#link.state);
+    if (!paused) this.#open();
   }
 
   /** The client of the session that is open, or of the next one. Rejects with UNAVAILABLE after `timeoutMs`. */
-  client(signal: AbortSignal, timeoutMs?: number): Promise<grpc.Client> {
-    return this.#link.ready(signal, timeoutMs);
+  async client(signal: AbortSignal, timeoutMs?: number): Promise<grpc.Client> {
+    if (!this.#link) await Promise.race([this.#opened.promise, delay(timeoutMs ?? MAX_TIMER_MS, signal)]);
+    if (this.#link) return this.#link.ready(signal, timeoutMs);
+    const message = this.#closed ? "the link is closed" : "the zone is paused";
+    throw new ZoneError({ code: "UNAVAILABLE", reason: "LINK_NOT_READY", domain: "zone.link", message });
+  }
+
+  /** The zone stands still: its silence is no sign of a lost link. */
+  suspend(): void {
+    this.#link?.suspend();
+  }
+
+  /** The zone runs again. */
+  resume(): void {
+    if (this.#link) this.#link.resume();
+    else if (!this.#closed) this.#open();
   }
 
   /** The session that is open or the next one, with the number of times that the agent has restarted. */
@@ -53,9 +73,20 @@ export class ZoneLink {
   }
 
   /** Ends the session in order; the agent waits for the next one. Nobody is told. */
-  close(): Promise<void> {
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#opened.resolve();
+    if (!this.#link) return;
     this.#link.onState = () => {};
-    return this.#link.close();
+    await this.#link.close();
+  }
+
+  #open(): void {
+    const link = new ReconnectingLink(this.#uri, { zoneId: this.#zoneId });
+    this.#link = link;
+    link.onState = (state) => this.#onState(state);
+    this.#onState(link.state);
+    this.#opened.resolve();
   }
 
   async #askRestarts(client: grpc.Client): Promise<number> {

@@ -8,6 +8,7 @@ const STATES: Record<Life["state"], zone.bridge.v1.ZoneState> = {
   created: bridge.ZoneState.ZONE_STATE_CREATED,
   starting: bridge.ZoneState.ZONE_STATE_STARTING,
   running: bridge.ZoneState.ZONE_STATE_RUNNING,
+  paused: bridge.ZoneState.ZONE_STATE_PAUSED,
   stopping: bridge.ZoneState.ZONE_STATE_STOPPING,
   ended: bridge.ZoneState.ZONE_STATE_ENDED,
 };
@@ -21,7 +22,7 @@ const CAUSES: Record<EndCause, zone.bridge.v1.EndCause> = {
 
 /** A zone as the API shows it. */
 export function zoneMessage(record: ZoneRecord, linkUp: boolean): ZoneMessage {
-  const { life, facts } = record;
+  const { life, facts, ports, vcpus, oomKilled } = record;
   return {
     id: record.id,
     spec: record.spec,
@@ -30,6 +31,9 @@ export function zoneMessage(record: ZoneRecord, linkUp: boolean): ZoneMessage {
     imageDigest: record.imageDigest,
     argv: record.main.argv ?? [],
     linkUp,
+    ...(ports && { ports: [...ports] }),
+    ...(vcpus !== undefined && { vcpus }),
+    ...(oomKilled && { oomKilled }),
     ...facts,
     ...ran(life),
     ...domain(life),

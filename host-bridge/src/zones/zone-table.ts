@@ -1,8 +1,13 @@
 import { randomBytes, randomInt } from "node:crypto";
+import type { zone as zoneProto } from "@zone/proto";
 import type { ProgressFn } from "../domains/driver.js";
 import { bridgeError } from "../errors.js";
+import { checkHostMounts } from "./host-mount.js";
+import { mainProcess } from "./main-spec.js";
+import { volumesOf, withoutContent } from "./mount-plan.js";
 import { chooseName, lookUp } from "./names.js";
-import { checkSpec, mainProcess, stopSignalOf, type ZoneSpec } from "./spec.js";
+import { checkPortRights } from "./ports.js";
+import { checkName, checkSpec, stopSignalOf, type ZoneSpec } from "./spec.js";
 import { Zone } from "./zone.js";
 import type { ZoneContext } from "./zone-context.js";
 
@@ -29,7 +34,10 @@ export class ZoneTable {
   /** Takes up what an earlier bridge left; answers when each zone is kept again, or known to have ended. */
   static async open(context: ZoneContext): Promise<ZoneTable> {
     const table = new ZoneTable(context);
-    const zones = (await context.store.zones()).map((record) => new Zone(record, context, () => table.#forget(record)));
+    const zones = (await context.store.zones()).map((record) => {
+      const zone: Zone = new Zone(record, context, () => table.#forget(zone));
+      return zone;
+    });
     for (const zone of zones) {
       table.#zones.set(zone.id, zone);
       table.#names.set(zone.name, zone.id);
@@ -41,6 +49,9 @@ export class ZoneTable {
   /** Checks a request, brings its image, and records the zone. Leaves nothing behind when it fails, but the image. */
   async create(request: ZoneSpec, caller: Caller, progress: ProgressFn, signal: AbortSignal): Promise<Zone> {
     const checked = checkSpec(request, this.#context.host);
+    checkPortRights(checked.ports ?? [], caller);
+    await checkHostMounts(checked.mounts ?? [], caller);
+    for (const { volume } of volumesOf(checked.mounts ?? [])) this.#context.volumes.checkUsable(volume, caller);
     if (this.#names.size >= MAX_ZONES) {
       throw bridgeError("RESOURCE_EXHAUSTED", "TOO_MANY_ZONES", `there are ${MAX_ZONES} zones: remove some first`);
     }
@@ -50,14 +61,12 @@ export class ZoneTable {
         (taken) => this.#names.has(taken),
         (below) => randomInt(below),
       );
-    if (this.#names.has(name)) {
-      const message = `a zone named ${name} exists: remove it, or choose another name`;
-      throw bridgeError("ALREADY_EXISTS", "NAME_IN_USE", message, { type: "zone", name });
-    }
+    this.#mustBeFree(name);
     const id = randomBytes(16).toString("hex");
     this.#names.set(name, id);
     try {
-      const spec = { ...checked, name };
+      const { mounts, files } = withoutContent(checked.mounts ?? []);
+      const spec = { ...checked, name, mounts };
       const image = await this.#context.images.pull(spec.image ?? "", progress, signal);
       signal.throwIfAborted();
       const main = mainProcess(spec, image.config);
@@ -74,7 +83,7 @@ export class ZoneTable {
         createdAt,
         life: { state: "created" },
       } as const;
-      const zone = new Zone(record, this.#context, () => this.#forget({ id, name }));
+      const zone: Zone = new Zone(record, this.#context, () => this.#forget(zone), files);
       // In the table at once, so that its image is in use from now on.
       this.#zones.set(id, zone);
       await zone.add();
@@ -83,6 +92,55 @@ export class ZoneTable {
       this.#forget({ id, name });
       throw thrown;
     }
+  }
+
+  /** Whether main processes run in containers. */
+  get contained(): boolean {
+    return this.#context.isolation === "container";
+  }
+
+  /**
+   * Changes a zone's resources, and its name. Both or none: the name is taken first, which costs nothing to take back.
+   * The errors of rename and of ZoneChanges.update.
+   */
+  async update(zone: Zone, asked: zoneProto.bridge.v1.UpdateZoneRequest.$Properties): Promise<void> {
+    const { name } = zone;
+    const update = {
+      ...present("memoryBytes", asked.memoryBytes),
+      ...present("cpuMillis", asked.cpuMillis),
+      ...present("pidsLimit", asked.pidsLimit),
+      ...present("memoryLimitBytes", asked.memoryLimitBytes),
+    };
+    if (typeof asked.name === "string") await this.rename(zone, asked.name);
+    if (Object.keys(update).length === 0) return;
+    try {
+      await zone.changes.update(update);
+    } catch (thrown) {
+      if (name !== zone.name) await this.rename(zone, name);
+      throw thrown;
+    }
+  }
+
+  /** Gives a zone another name. INVALID_NAME, NAME_IN_USE. */
+  async rename(zone: Zone, name: string): Promise<void> {
+    const { name: before, id } = zone;
+    checkName(name);
+    if (name === before) return;
+    this.#mustBeFree(name);
+    this.#names.set(name, id);
+    try {
+      await zone.rename(name);
+      if (this.#names.get(before) === id) this.#names.delete(before);
+    } catch (thrown) {
+      this.#names.delete(name);
+      throw thrown;
+    }
+  }
+
+  #mustBeFree(name: string): void {
+    if (!this.#names.has(name)) return;
+    const message = `a zone named ${name} exists: remove it, or choose another name`;
+    throw bridgeError("ALREADY_EXISTS", "NAME_IN_USE", message, { type: "zone", name });
   }
 
   /** The zone that `wanted` names: an id, a unique prefix of one, or a name. ZONE_UNKNOWN, NOT_YOUR_ZONE. */
@@ -117,6 +175,21 @@ export class ZoneTable {
     return undefined;
   }
 
+  /** The name of a zone that has not ended and names this volume. */
+  userOfVolume(volume: string): string | undefined {
+    for (const { record } of this.#zones.values()) {
+      const { life, spec, volumes = volumesOf(spec.mounts ?? []) } = record;
+      if (life.state !== "ended" && volumes.some((use) => use.volume === volume)) return record.name;
+    }
+    return undefined;
+  }
+
+  /** The file of a volume has grown to `bytes`: the zone that has it learns of it. */
+  async volumeGrown(volume: string, bytes: number): Promise<void> {
+    const holder = this.#context.volumes.holderOf(volume);
+    if (holder) await this.#zones.get(holder.id)?.changes.volumeGrown(volume, bytes);
+  }
+
   /** The bridge ends, the zones go on. */
   async letGo(): Promise<void> {
     await Promise.all([...this.#zones.values()].map((zone) => zone.letGo()));
@@ -126,6 +199,11 @@ export class ZoneTable {
     this.#zones.delete(id);
     if (this.#names.get(name) === id) this.#names.delete(name);
   }
+}
+
+/** A field that the request has; 0 is a value too. */
+function present(field: string, value: number | null | undefined): Record<string, number> {
+  return typeof value === "number" ? { [field]: value } : {};
 }
 
 /** Whether a caller may use what belongs to a user. */

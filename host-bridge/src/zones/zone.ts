@@ -8,15 +8,21 @@ import { bridgeError, errorMessage } from "../errors.js";
 import type { LogFile } from "../logs/log-file.js";
 import type { ZoneRecord } from "../state/zone-record.js";
 import { deferred } from "./deferred.js";
-import { keepUntilEnd, ofMain } from "./ending.js";
+import { keepUntilEnd, memoryLimitOf, ofMain } from "./ending.js";
 import { launch, startFailure } from "./launch.js";
-import { NO_EXIT_CODE, whyNotRunning, type ZoneEnd } from "./life.js";
-import { RunningZone, SETTLE_MS } from "./running-zone.js";
-import { MAIN } from "./spec.js";
+import { type MainExit, NO_EXIT_CODE, whyNotRunning, type ZoneEnd } from "./life.js";
+import { MAIN } from "./main-spec.js";
+import { volumesOf } from "./mount-plan.js";
+import type { ZoneFile } from "./mount-spec.js";
+import type { OpenPorts, PortTarget } from "./ports.js";
+import { type Prepared, prepare } from "./preparing.js";
+import { type RunListener, RunningZone, SETTLE_MS } from "./running-zone.js";
+import { vcpusFor } from "./spec.js";
 import { stopMain } from "./stopping.js";
+import { ZoneChanges } from "./zone-changes.js";
 import type { ZoneContext } from "./zone-context.js";
 import { ZoneJournal } from "./zone-journal.js";
-import { delay, type LinkListener } from "./zone-link.js";
+import { delay } from "./zone-link.js";
 import type { ZoneMessage } from "./zone-message.js";
 
 /** For a call whose link is being remade. */
@@ -36,21 +42,44 @@ export class Zone {
   /** Aborts when slow clients are not waited for any more. */
   readonly #hurry = new AbortController();
   readonly #journal: ZoneJournal;
-  readonly #listener: LinkListener = {
+  readonly #listener: RunListener = {
     onLink: (event) => this.#journal.noteLink(event),
     onInfo: (info) => this.#journal.noteFacts(info),
+    onOom: () => void this.#journal.noteRevision({ oomKilled: true }, "oom"),
   };
+  /** Content of its files mounts, in memory alone, until it is started. */
+  readonly #files: Map<string, readonly ZoneFile[]>;
+  /** What a client may change while it runs. */
+  readonly changes: ZoneChanges;
   #run: RunningZone | undefined;
+  #ports: OpenPorts | undefined;
   #starting: AbortController | undefined;
   #stopping: Promise<void> | undefined;
   #removing: Promise<void> | undefined;
 
-  /** `onRemoved` is called when the zone is no more. */
-  constructor(record: ZoneRecord, context: ZoneContext, onRemoved: () => void) {
+  /** `onRemoved` is called when the zone is no more. `files` is what its files mounts begin with, by target. */
+  constructor(
+    record: ZoneRecord,
+    context: ZoneContext,
+    onRemoved: () => void,
+    files = new Map<string, readonly ZoneFile[]>(),
+  ) {
     this.#context = context;
     this.#log = context.log.child({ zone: record.id, name: record.name });
     this.#journal = new ZoneJournal(record, context.store, context.events, this.#log);
     this.#onRemoved = onRemoved;
+    this.#files = files;
+    const zone = this;
+    this.changes = new ZoneChanges({
+      journal: this.#journal,
+      context,
+      log: this.#log,
+      files,
+      get run() {
+        return zone.#run;
+      },
+      notRunning: () => this.notRunning(),
+    });
   }
 
   get id(): string {
@@ -83,22 +112,60 @@ export class Zone {
     return this.#journal.create();
   }
 
-  /** Answers with the main process started, or held. Rejects with why it could not be: the zone is ENDED then, or removed. */
+  /** Gives it another name. Whoever asks has made sure that the name is free. */
+  rename(name: string): Promise<void> {
+    const { spec } = this.record;
+    return this.#journal.revise({ name, spec: { ...spec, name } }, "updated");
+  }
+
+  /**
+   * Answers with the main process started, or held. Rejects with why it could not be: the zone is CREATED as before when the host
+   * lacks what it asks for (a port, a volume, files), else it is ENDED; in both cases it is removed when it has auto_remove.
+   */
   async start(hold: boolean, progress: ProgressFn, signal: AbortSignal): Promise<void> {
-    if (this.record.life.state !== "created" || this.#removing) {
-      const state = this.#removing ? "being removed" : this.record.life.state;
-      const message = `zone ${this.name} is ${state}: only a zone that is created can be started`;
-      throw this.#precondition("ZONE_NOT_CREATED", message);
-    }
-    // Written while the domain is being made: whichever of the two a crash leaves out, a later bridge ends the zone.
-    const recorded = this.#journal.apply({ type: "start" });
-    recorded.catch(() => {});
+    this.#mustBeCreated();
     this.#starting = new AbortController();
+    try {
+      const prepared = await this.#prepare();
+      await this.#launch(prepared, hold, progress, AbortSignal.any([signal, this.#starting.signal]));
+    } finally {
+      this.#starting = undefined;
+    }
+  }
+
+  async #prepare(): Promise<Prepared> {
+    try {
+      const prepared = await prepare(this.record, this.#files, this.#context, this.#portTarget);
+      this.#ports = prepared.ports;
+      this.#mustBeCreated("prepared");
+      return prepared;
+    } catch (thrown) {
+      await this.#giveBack();
+      if (this.record.spec.autoRemove) await this.remove(false);
+      throw thrown;
+    }
+  }
+
+  #mustBeCreated(now?: "prepared"): void {
+    if (this.record.life.state === "created" && !this.#removing && (now || !this.#starting)) return;
+    const state = this.#removing ? "being removed" : this.#starting ? "being started" : this.record.life.state;
+    const message = `zone ${this.name} is ${state}: only a zone that is created can be started`;
+    throw this.#precondition("ZONE_NOT_CREATED", message);
+  }
+
+  async #launch({ mounts, ports }: Prepared, hold: boolean, progress: ProgressFn, signal: AbortSignal): Promise<void> {
+    const { spec } = this.record;
+    const vcpus = vcpusFor(spec.cpuMillis ?? 0);
+    // Written while the domain is being made: whichever of the two a crash leaves out, a later bridge ends the zone.
+    const taken = { volumes: volumesOf(spec.mounts ?? []), ports: ports.ports, vcpus };
+    const recorded = this.#journal.apply({ type: "start" }, taken);
+    recorded.catch(() => {});
     try {
       const { run, timings } = await launch(this.record, this.#context, {
         hold,
+        mounts,
         progress,
-        signal: AbortSignal.any([signal, this.#starting.signal]),
+        signal,
         onDomain: async (domain) => {
           await recorded;
           await this.#journal.apply({ type: "domain-made", domain: domain.record });
@@ -109,20 +176,19 @@ export class Zone {
       const heldUntil = hold ? { heldUntil: startedAt + this.#context.holdMs } : {};
       const written = this.#journal.apply({ type: "main-started", startedAt, timings, ...heldUntil });
       this.#take(run, SETTLE_MS);
+      this.#files.clear();
       await written;
     } catch (thrown) {
       const error = ZoneError.from(thrown);
       // A zone that runs goes on when only its record could not be written.
       if (!this.#run) await this.#finish(startFailure(error));
       throw error;
-    } finally {
-      this.#starting = undefined;
     }
   }
 
   /** Takes up a zone that an earlier bridge left. */
   async adopt(): Promise<void> {
-    const { life, spec } = this.record;
+    const { life, spec, volumes } = this.record;
     if (life.state === "created") return;
     if (life.state === "ended") {
       this.#begun.resolve();
@@ -130,6 +196,7 @@ export class Zone {
       if (spec.autoRemove) await this.remove(false);
       return;
     }
+    for (const { volume } of volumes ?? []) this.#context.volumes.take(volume, this);
     const domain = life.domain && (await this.#context.driver.adopt(life.domain));
     if (life.state === "starting") {
       await domain?.destroy();
@@ -138,9 +205,15 @@ export class Zone {
     } else if (!domain) {
       const exit = life.state === "stopping" ? life.exit : undefined;
       const lost: ZoneEnd = { cause: "lost", message: "it ended while no bridge ran", exitCode: NO_EXIT_CODE };
-      await this.#finish(exit ? ofMain({ kind: "exited", exit }, this.#stopAsked()) : lost);
+      const outcome = exit && ofMain({ kind: "exited", exit }, this.#stopAsked(), memoryLimitOf(spec));
+      await this.#finish(outcome ?? lost);
     } else {
-      const run = await RunningZone.open(this.directory, this.id, domain, this.#listener, this.#log);
+      const paused = life.state === "paused";
+      // The bridge may have ended between what it did and what it wrote: the record is what a client was told.
+      await (paused ? domain.pause() : domain.resume()).catch((error) => this.#log.error({ err: error }, UNEXPECTED));
+      await this.#reopenPorts();
+      const [directory, listener, { clocks }] = [this.directory, this.#listener, this.#context];
+      const run = await RunningZone.open({ directory, id: this.id, domain, paused, listener, clocks, log: this.#log });
       this.#take(run, 0);
       if (this.#stopAsked() && !("exit" in life)) {
         this.#stop(run, DEFAULT_STOP_MS, this.record.stopSignal).catch((error) =>
@@ -155,6 +228,9 @@ export class Zone {
     const { life } = this.record;
     if (life.state === "ended") return;
     if (life.state === "created") throw this.notRunning();
+    // Only a zone that runs can end in order.
+    if (life.state === "paused")
+      await this.changes.resume().catch((error) => this.#log.debug({ err: error }, "not resumed"));
     if (this.#run) {
       await this.#stop(this.#run, timeoutMs, signalNumber);
     } else {
@@ -194,7 +270,7 @@ export class Zone {
   /** A client of its agent. ZONE_NOT_RUNNING, or ZONE_UNREACHABLE when the link is not remade within `timeoutMs` and 5 s. */
   async client(signal: AbortSignal, timeoutMs: number): Promise<grpc.Client> {
     const run = this.#run;
-    if (!run) throw this.notRunning();
+    if (!run || this.record.life.state === "paused") throw this.notRunning();
     try {
       return await run.link.client(AbortSignal.any([signal, run.detached]), Math.min(LINK_WAIT_MS, timeoutMs));
     } catch (thrown) {
@@ -205,12 +281,16 @@ export class Zone {
   /** Why a call to its agent failed whose link was lost. */
   async unreachable(cause: unknown): Promise<ZoneError> {
     await Promise.race([this.#ended.promise, delay(NEWS_MS)]).catch(() => {});
-    if (!this.#run) return this.notRunning();
+    if (!this.#run || this.record.life.state === "paused") return this.notRunning();
     const message = `the link to zone ${this.name} is down and being remade: ${errorMessage(cause)}`;
     return bridgeError("UNAVAILABLE", "ZONE_UNREACHABLE", message, { type: "zone", name: this.name }, cause);
   }
 
+  /** Why it cannot be worked with now: ZONE_NOT_RUNNING, ZONE_PAUSED. */
   notRunning(): ZoneError {
+    if (this.record.life.state === "paused") {
+      return this.#precondition("ZONE_PAUSED", `zone ${this.name} is paused: resume it first`);
+    }
     const why = whyNotRunning(this.record.life);
     return this.#precondition("ZONE_NOT_RUNNING", `zone ${this.name} does not run: ${why}`);
   }
@@ -221,6 +301,7 @@ export class Zone {
       this.#starting.abort(bridgeError("CANCELLED", "CANCELLED", "the bridge ends"));
       await Promise.race([this.#begun.promise, this.#ended.promise]);
     }
+    await this.#ports?.close();
     await this.#run?.letGo();
     await this.#journal.idle();
   }
@@ -256,8 +337,9 @@ export class Zone {
       containerId: this.#context.isolation === "container" ? MAIN : "",
       ...exit,
       ...heldUntil,
-      onExit: (mainExit) => this.#journal.note({ type: "main-exited", exit: mainExit }),
+      onExit: (mainExit) => this.#onMainExit(mainExit),
       stopAsked: () => this.#stopAsked(),
+      memoryLimit: () => memoryLimitOf(this.record.spec),
       hurry: this.#hurry.signal,
       log: this.#log,
     })
@@ -274,8 +356,40 @@ export class Zone {
       });
   }
 
+  async #onMainExit(exit: MainExit): Promise<void> {
+    // News that was under way when the zone was paused: what is left of it has to run to its end.
+    if (this.record.life.state === "paused") await this.changes.resume();
+    if (exit.oomKilled && !this.record.oomKilled) await this.#journal.noteRevision({ oomKilled: true }, "oom");
+    await this.#journal.note({ type: "main-exited", exit });
+  }
+
+  get #portTarget(): PortTarget {
+    return {
+      client: (signal) => this.client(signal, LINK_WAIT_MS),
+      containerId: this.#context.isolation === "container" ? MAIN : "",
+    };
+  }
+
+  /** Publishes again what an earlier bridge did, at the same ports. */
+  async #reopenPorts(): Promise<void> {
+    try {
+      this.#ports = await this.#context.openPorts(this.record.ports ?? [], this.#portTarget);
+    } catch (thrown) {
+      this.#log.error({ error: errorMessage(thrown) }, "the ports of a zone cannot be published again");
+    }
+  }
+
+  /** Gives the host back what the zone had of it. */
+  async #giveBack(): Promise<void> {
+    const ports = this.#ports;
+    this.#ports = undefined;
+    await ports?.close().catch((error) => this.#log.error({ err: error }, UNEXPECTED));
+    this.#context.volumes.release(this.id);
+  }
+
   /** The end of a zone of which nothing runs any more. */
   async #finish(end: ZoneEnd): Promise<void> {
+    await this.#giveBack();
     await this.#journal.note({ type: "ended", endedAt: Date.now(), ...end });
     this.#begun.resolve();
     this.#ended.resolve();
