@@ -11,8 +11,8 @@ export class OwnNetwork {
     this.agent = agent;
   }
 
-  static async start(env: Record<string, string> = {}): Promise<OwnNetwork> {
-    return new OwnNetwork(await RunningAgent.start("", env, ["unshare", "--net", "--uts"]));
+  static async start(env: Record<string, string> = {}, parameters = ""): Promise<OwnNetwork> {
+    return new OwnNetwork(await RunningAgent.start(parameters, env, ["unshare", "--net", "--uts"]));
   }
 
   /** ip(8) in the agent's network; its output. */
@@ -37,8 +37,8 @@ export class OwnNetwork {
     const kept = (text: string) =>
       text
         .split("\n")
-        .filter((line) => !line.includes("fe80::"))
-        .map((line) => line.replace(/(?:valid_lft|preferred_lft) \S+/g, "").trimEnd())
+        .map((line) => line.replace(/(?:valid_lft|preferred_lft|qdisc) \S+/g, "").trimEnd())
+        .filter((line) => line !== "" && !line.includes("fe80::"))
         .sort()
         .join("\n");
     return [["addr"], ["-4", "route"], ["-6", "route"]].map((args) => kept(this.ip(...args))).join("\n");
