@@ -53,6 +53,8 @@ export interface AgentOptions {
   identity: IdentityPaths;
   /** Machine id of a zone that was never renewed. */
   machineId: string;
+  /** What the File service calls the zone's root. */
+  zoneRoot: string;
   containers: Pick<ContainerTableOptions, "directory" | "cgroups" | "sysBlock" | "dev">;
   /** Whether the loopback is to be brought up when it is not. */
   raiseLoopback: boolean;
@@ -222,7 +224,8 @@ export class Agent {
       NetworkService,
       networkService({ network: this.#network, names: this.#names, forwarding: this.#forwarding }, admit),
     );
-    server.addService(FileService, fileService());
+    const { zoneRoot } = this.#options;
+    server.addService(FileService, fileService({ zoneRoot, rootOf: (id) => this.#containers.rootOf(id), admit }));
     server.addService(SystemService, this.#systemService());
     let raw: Promise<RawServices> | undefined;
     const load = () => {

@@ -21,6 +21,19 @@ export function unaryHandler<Request, Response>(
   };
 }
 
+/** A method that takes a stream and answers once. `serve` may answer before the stream has ended. */
+export function uploadHandler<Request, Response>(
+  serve: (call: grpc.ServerReadableStream<Request, Response>) => Promise<Response>,
+): grpc.handleClientStreamingCall<Request, Response> {
+  return (call, callback) => {
+    call.on("error", () => {}); // a client that is gone; who reads the stream is told as well
+    (async () => serve(call))().then(
+      (response) => callback(null, response),
+      (error: unknown) => callback(ZoneError.from(error).toStatus()),
+    );
+  };
+}
+
 /** A stream that can end with an error, of either kind of streaming call. */
 interface FailingStream {
   emit(event: "error", error: unknown): boolean;

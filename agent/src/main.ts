@@ -51,6 +51,7 @@ async function main(): Promise<void> {
     version: VERSION,
     ...{ init, log, logs },
     imageVersion: parameters.imageVersion,
+    zoneRoot: env.ZONE_ROOT ?? "/",
     template: parameters.template,
     identity: { runDir, etcMachineId: insideZone ? etcMachineId : undefined },
     machineId: existsSync(etcMachineId) ? readFileSync(etcMachineId, "latin1").trim() : "",

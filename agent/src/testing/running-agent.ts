@@ -6,7 +6,14 @@ import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { openSession, type Session } from "@zone/link";
-import { ContainerService, createClient, NetworkService, ProcessService, SystemService } from "@zone/proto";
+import {
+  ContainerService,
+  createClient,
+  FileService,
+  NetworkService,
+  ProcessService,
+  SystemService,
+} from "@zone/proto";
 import { Exec, type ExecOptions } from "./exec.js";
 
 const ZONE_INIT = fileURLToPath(new URL("../../../native/build/zone-init", import.meta.url));
@@ -69,6 +76,10 @@ export class RunningAgent {
 
   get system() {
     return createClient(SystemService, this.session.client);
+  }
+
+  get files() {
+    return createClient(FileService, this.session.client);
   }
 
   get containers() {

@@ -1,0 +1,346 @@
+import { constants, fstatSync, ftruncateSync } from "node:fs";
+import { setImmediate } from "node:timers/promises";
+import { chownAt, closeFd, linkAt, mknodAt, openAt, openInRoot, setTimes, symlinkAt, unlinkAt } from "@zone/native";
+import { ZoneError } from "@zone/proto";
+import { ByteSource, shown, type TarEntry, TarError, TarReader } from "@zone/tar";
+import { errnoOf, invalid } from "../errors.js";
+import {
+  chmodFd,
+  createFile,
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  O_PATH,
+  O_WRONLY,
+  setOwnerAndMode,
+  statOf,
+  using,
+  writeAll,
+} from "./descriptors.js";
+import { makeDirectoryAt, type Ownership } from "./edit.js";
+import { fileErrno, fileError } from "./file-error.js";
+import { FILE_LIMITS } from "./limits.js";
+import { removeTree } from "./remove.js";
+import { unlinkIfThere } from "./write.js";
+
+export interface CopyInWish {
+  path: string;
+  /** Instead of the archive's. */
+  uid: number | undefined;
+  gid: number | undefined;
+  noReplaceTypes: boolean;
+}
+
+export interface Copied {
+  entries: number;
+  bytes: number;
+}
+
+/** Unpacks an archive into the directory at `path`. When it fails, the error says how much has been unpacked. */
+export async function copyIn(
+  root: number,
+  wish: CopyInWish,
+  chunks: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+): Promise<Copied> {
+  const base = openInRoot(root, wish.path, O_PATH | O_DIRECTORY);
+  const unpacking = new Unpacking(root, base, wish, signal);
+  try {
+    await unpacking.all(new TarReader(new ByteSource(buffers(chunks))));
+    return unpacking.copied;
+  } catch (error) {
+    throw withCopied(error, wish.path, unpacking.copied);
+  } finally {
+    unpacking.close();
+    closeFd(base);
+  }
+}
+
+async function* buffers(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
+  for await (const { buffer, byteOffset, byteLength } of chunks) yield Buffer.from(buffer, byteOffset, byteLength);
+}
+
+function withCopied(thrown: unknown, path: string, { entries, bytes }: Copied): ZoneError {
+  const error = thrown instanceof TarError ? invalid("INVALID_ARCHIVE", thrown.message) : fileError(thrown, path);
+  const { code, reason, domain, resource } = error;
+  return new ZoneError({
+    ...{ code, reason, domain },
+    ...(resource && { resource }),
+    message: `${error.message}; ${entries} entries with ${bytes} bytes have been unpacked`,
+    metadata: { ...error.metadata, entries: String(entries), bytes: String(bytes) },
+    cause: error,
+  });
+}
+
+const refuse = (message: string): never => {
+  throw new TarError(message);
+};
+
+const PARENT_MODE = 0o755;
+const NS = 1_000_000_000n;
+
+class Unpacking {
+  readonly copied: Copied = { entries: 0, bytes: 0 };
+  readonly #base: number;
+  readonly #wish: CopyInWish;
+  readonly #signal: AbortSignal;
+  /** The archive's paths are resolved in here: nothing may lead out of the base. In the root itself nothing can. */
+  readonly #confine: { beneath: boolean };
+  /** The directory of the last entry: the next one's is often the same. */
+  #parent: { path: string; fd: number } | undefined;
+  /** Set at the end: filling a directory changes its time. */
+  readonly #times = new Map<string, bigint>();
+
+  constructor(root: number, base: number, wish: CopyInWish, signal: AbortSignal) {
+    this.#base = base;
+    this.#wish = wish;
+    this.#signal = signal;
+    const [of, ofRoot] = [statOf(base), using(openInRoot(root, "/", O_PATH | O_DIRECTORY), statOf)];
+    this.#confine = { beneath: of.dev !== ofRoot.dev || of.ino !== ofRoot.ino };
+  }
+
+  close(): void {
+    if (this.#parent) closeFd(this.#parent.fd);
+    this.#parent = undefined;
+  }
+
+  async all(tar: TarReader): Promise<void> {
+    for (let entry = await tar.next(); entry !== undefined; entry = await tar.next()) {
+      try {
+        await this.#entry(tar, entry);
+      } catch (error) {
+        if (error instanceof TarError) throw new TarError(`member ${shown(entry.name)}: ${error.message}`);
+        throw fileError(error, `${this.#wish.path}/${Buffer.from(entry.name, "latin1")}`);
+      }
+      if (this.copied.entries % FILE_LIMITS.batch === 0) await setImmediate();
+      this.#signal.throwIfAborted();
+    }
+    this.#setDirectoryTimes();
+  }
+
+  async #entry(tar: TarReader, entry: TarEntry): Promise<void> {
+    const names = componentsOf(entry.name);
+    const name = names.pop();
+    if (name === undefined) {
+      // The directory itself, which was there before: its mode and owner are left, as docker does.
+      return entry.kind === "directory" ? undefined : refuse("only a directory can be the directory itself");
+    }
+    const parentPath = names.join("/");
+    const dir = this.#directory(parentPath);
+    const bytes = Buffer.from(name, "latin1");
+    switch (entry.kind) {
+      case "file":
+        await this.#file(dir, bytes, tar, entry);
+        break;
+      case "directory":
+        await this.#makeDirectory(dir, bytes, entry);
+        this.#rememberTime(names.concat(name).join("/"), entry);
+        break;
+      case "symlink":
+        if (entry.linkName === "" || entry.linkName.length > FILE_LIMITS.pathBytes)
+          refuse("its link is empty or too long");
+        await this.#make(dir, bytes, () => symlinkAt(Buffer.from(entry.linkName, "latin1"), dir, bytes));
+        this.#own(dir, bytes, entry);
+        break;
+      case "fifo":
+        await this.#make(dir, bytes, () => mknodAt(dir, bytes, constants.S_IFIFO | 0o600, 0, 0));
+        this.#own(dir, bytes, entry);
+        break;
+      case "hardlink":
+        await this.#hardLink(dir, bytes, entry.linkName);
+        break;
+      default:
+        refuse("it is a device, which is not unpacked");
+    }
+    this.copied.entries += 1;
+    this.copied.bytes += entry.size;
+  }
+
+  /** Opens the directory at a path in the base; what is missing is made, as mkdir -p. */
+  #directory(path: string): number {
+    if (path === "") return this.#base;
+    if (this.#parent?.path === path) return this.#parent.fd;
+    let fd = this.#open(path);
+    if (fd === undefined) {
+      const names = path.split("/");
+      for (let count = 1; count <= names.length; count++) {
+        const prefix = names.slice(0, count).join("/");
+        let next = this.#open(prefix);
+        if (next === undefined) {
+          const name = Buffer.from(names[count - 1] ?? "", "latin1");
+          next = makeDirectoryAt(fd ?? this.#base, name, this.#ownership({ uid: 0, gid: 0, mode: PARENT_MODE }));
+        }
+        if (fd !== undefined) closeFd(fd);
+        fd = next;
+      }
+    }
+    if (fd === undefined) throw fileErrno("ENOENT", path);
+    if (this.#parent) closeFd(this.#parent.fd);
+    this.#parent = { path, fd };
+    return fd;
+  }
+
+  /** A directory in the base; undefined when it is not there. Refused when a link on the way leads out. */
+  #open(path: string): number | undefined {
+    try {
+      return openInRoot(this.#base, Buffer.from(path, "latin1"), O_PATH | O_DIRECTORY, 0, this.#confine);
+    } catch (error) {
+      if (errnoOf(error) === "ENOENT") return undefined;
+      if (errnoOf(error) === "EXDEV") refuse(`a link in ${shown(path)} leads out of the directory`);
+      throw error;
+    }
+  }
+
+  /** Calls `make`, which fails with EEXIST when something has the name; that is removed then. */
+  async #make<T>(dir: number, name: Uint8Array, make: () => T): Promise<T> {
+    for (let tries = 0; ; tries++) {
+      try {
+        return make();
+      } catch (error) {
+        if (errnoOf(error) !== "EEXIST" || tries >= FILE_LIMITS.removeScans) throw error;
+      }
+      await this.#clear(dir, name);
+    }
+  }
+
+  /** Removes what is to be replaced by something that is no directory. */
+  async #clear(dir: number, name: Uint8Array): Promise<void> {
+    try {
+      return unlinkAt(dir, name);
+    } catch (error) {
+      const errno = errnoOf(error) ?? "";
+      if (errno === "ENOENT") return;
+      if (errno !== "EISDIR" && errno !== "EPERM") throw error;
+    }
+    if (this.#wish.noReplaceTypes) throw fileErrno("EISDIR", this.#pathOf(name), "a directory is there");
+    await removeTree(dir, name, this.#pathOf(name), this.#signal);
+  }
+
+  async #makeDirectory(dir: number, name: Uint8Array, entry: TarEntry): Promise<void> {
+    const ownership = this.#ownership(entry);
+    for (let tries = 0; ; tries++) {
+      try {
+        return closeFd(makeDirectoryAt(dir, name, ownership));
+      } catch (error) {
+        if (errnoOf(error) !== "EEXIST" || tries >= FILE_LIMITS.removeScans) throw error;
+      }
+      const there = openIfThere(dir, name);
+      if (there === undefined) continue;
+      const merged = using(there, (fd) => {
+        if (!fstatSync(fd).isDirectory()) return false;
+        setOwnerAndMode(fd, ownership.uid, ownership.gid, ownership.mode);
+        return true;
+      });
+      if (merged) return;
+      if (this.#wish.noReplaceTypes)
+        throw fileErrno("ENOTDIR", this.#pathOf(name), "something else than a directory is there");
+      unlinkIfThere(dir, name);
+    }
+  }
+
+  async #file(dir: number, name: Uint8Array, tar: TarReader, entry: TarEntry): Promise<void> {
+    const fd = await this.#make(dir, name, () => createFile(dir, name, O_WRONLY));
+    try {
+      let end = 0;
+      for await (const { offset, chunk } of tar.pieces()) {
+        await writeAll(fd, chunk, offset);
+        end = offset + chunk.length;
+        this.#signal.throwIfAborted();
+      }
+      if (end < entry.size) ftruncateSync(fd, entry.size);
+      const { uid, gid, mode } = this.#ownership(entry);
+      setOwnerAndMode(fd, uid, gid, mode);
+      setTimes(fd, undefined, timeOf(entry));
+    } catch (error) {
+      unlinkIfThere(dir, name); // half of it is of no use
+      throw error;
+    } finally {
+      closeFd(fd);
+    }
+  }
+
+  async #hardLink(dir: number, name: Uint8Array, target: string): Promise<void> {
+    const path = componentsOf(target).join("/");
+    if (path === "") refuse("a hard link cannot lead to the directory itself");
+    const fd = this.#openTarget(path);
+    try {
+      if (fstatSync(fd).isDirectory()) refuse(`it is a hard link to ${shown(target)}, which is a directory`);
+      const there = openIfThere(dir, name);
+      if (there !== undefined && using(there, (other) => isSame(fd, other))) return;
+      await this.#make(dir, name, () => linkAt(fd, dir, name));
+    } finally {
+      closeFd(fd);
+    }
+  }
+
+  #openTarget(path: string): number {
+    try {
+      return openInRoot(this.#base, Buffer.from(path, "latin1"), O_PATH | O_NOFOLLOW, 0, this.#confine);
+    } catch (error) {
+      if (errnoOf(error) === "ENOENT") refuse(`it is a hard link to ${shown(path)}, which is not there`);
+      if (errnoOf(error) === "EXDEV")
+        refuse(`it is a hard link to ${shown(path)}, and a link there leads out of the directory`);
+      throw error;
+    }
+  }
+
+  /** Owner and time of the link or FIFO that has just been made; mode too, but of links, which have none. */
+  #own(dir: number, name: Uint8Array, entry: TarEntry): void {
+    using(openAt(dir, name, O_PATH | O_NOFOLLOW), (fd) => {
+      const { uid, gid, mode } = this.#ownership(entry);
+      const stat = fstatSync(fd);
+      if (!stat.isSymbolicLink() && !stat.isFIFO()) return; // somebody has put another file there already
+      chownAt(fd, uid, gid);
+      if (stat.isFIFO()) chmodFd(fd, mode);
+      setTimes(fd, undefined, timeOf(entry));
+    });
+  }
+
+  #ownership({ uid, gid, mode }: Ownership): Ownership {
+    return { uid: this.#wish.uid ?? uid, gid: this.#wish.gid ?? gid, mode };
+  }
+
+  #rememberTime(path: string, entry: TarEntry): void {
+    if (this.#times.size < FILE_LIMITS.directoryTimes) this.#times.set(path, timeOf(entry));
+  }
+
+  #setDirectoryTimes(): void {
+    for (const [path, time] of this.#times) {
+      const fd = this.#open(path);
+      if (fd !== undefined) using(fd, () => setTimes(fd, undefined, time));
+    }
+  }
+
+  #pathOf(name: Uint8Array): string {
+    return Buffer.from(name).toString();
+  }
+}
+
+function openIfThere(dir: number, name: Uint8Array): number | undefined {
+  try {
+    return openAt(dir, name, O_PATH | O_NOFOLLOW);
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+function isSame(a: number, b: number): boolean {
+  const [one, other] = [statOf(a), statOf(b)];
+  return one.dev === other.dev && one.ino === other.ino;
+}
+
+function timeOf({ mtime: { seconds, nanoseconds } }: TarEntry): bigint {
+  return BigInt(seconds) * NS + BigInt(nanoseconds);
+}
+
+/** The names of a path in the archive; none for the directory itself. */
+function componentsOf(path: string): string[] {
+  if (path.startsWith("/")) refuse("its path is absolute");
+  if (path.length > FILE_LIMITS.pathBytes) refuse("its path is too long");
+  const names = path.split("/").filter((name) => name !== "" && name !== ".");
+  for (const name of names) {
+    if (name === "..") refuse('".." in a path may lead out of the directory');
+    if (name.length > FILE_LIMITS.nameBytes) refuse("a name in its path is too long");
+  }
+  return names;
+}
