@@ -128,7 +128,7 @@ export function pumpMessages(
       over = true;
       if (error === undefined) socket.destroy();
       else if (receivedEof) socket.destroy();
-      else reset(socket);
+      else resetSocket(socket);
       if (reader !== socket) reader.destroy();
       call.resume(); // what still comes must not hold up the call's end
       if (error === undefined) resolve();
@@ -216,8 +216,8 @@ export function pumpMessages(
 
 const NOTHING = new Uint8Array(0);
 
-/** The peer finds a reset connection where TCP has one, and a closed one on a Unix socket. */
-function reset(socket: Socket): void {
+/** Closes a socket so that its peer finds a reset connection where TCP has one, and a closed one on a Unix socket. */
+export function resetSocket(socket: Socket): void {
   // Node knows only of TCP how to reset; elsewhere the peer is told by its unread bytes. Its resetAndDestroy() ends the socket
   // first, and a peer that has found an end is told of no reset; what it does after that is this.
   if (!socket.destroyed) Object.assign(socket, { resetAndClosing: isTcp(socket) });

@@ -17,6 +17,7 @@ export {
   type PumpOptions,
   pumpForward,
   pumpMessages,
+  resetSocket,
 } from "./forward.js";
 export { type Handlers, type Method, type Service, unimplemented } from "./rpc.js";
 export { fromDuration, fromTimestamp, toDuration, toTimestamp } from "./time.js";
