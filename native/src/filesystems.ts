@@ -1,9 +1,9 @@
 import { addon, type FsCall } from "./addon.js";
 
 /*
- * Calls on a whole file system, by a descriptor of anything in it (`blockDeviceBytes`: of a device). They take as long as the
- * disk does, up to many seconds; the plain ones block the event loop for that time, the ones that return a promise run on
- * libuv's thread pool, with a duplicate of the descriptor.
+ * Calls on a whole file system, by a descriptor of anything in it (`blockDeviceBytes`: of a device), which must not be O_PATH
+ * (EBADF). They take as long as the disk does, up to many seconds; the plain ones block the event loop for that time, the ones
+ * that return a promise run on libuv's thread pool, with a duplicate of the descriptor.
  */
 
 /** Call numbers of filesystems.c. */
