@@ -56,6 +56,14 @@ export function peerCredentials(fd: number): { pid: number; uid: number; gid: nu
   return addon().peerCredentials(fd);
 }
 
+/**
+ * Sends bytes with descriptors on a connected Unix socket; they stay the sender's. False when it would block. Of a stream socket's
+ * bytes fewer may be taken: send one. unix(7) SCM_RIGHTS.
+ */
+export function sendDescriptors(socket: number, bytes: Uint8Array, fds: readonly number[]): boolean {
+  return addon().sendPacket(socket, bytes, fds);
+}
+
 /** The descriptor of a connected Unix socket, which stays the socket's. Throws when it has none (not connected, or closed). */
 export function socketFd(socket: Socket): number {
   const handle = (socket as { _handle?: { fd?: unknown } })._handle;

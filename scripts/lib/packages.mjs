@@ -13,6 +13,12 @@ export const runtimePackages = [
   { name: "linux-libc-dev", has: "/usr/include/linux/vm_sockets.h", why: "kernel headers: vsock, clone3, openat2" },
   { name: "musl-tools", has: "musl-gcc", why: "makes PID 1 a small static program" },
   { name: "qemu-system-x86", has: "qemu-system-x86_64", why: "runs the zones" },
+  { name: "passt", has: "passt", why: "connects zones to the network" },
+  {
+    name: "qemu-system-common",
+    has: "/usr/lib/qemu/virtiofsd",
+    why: "has virtiofsd, which shares folders of the host with zones",
+  },
   { name: "skopeo", has: "skopeo", why: "fetches container images" },
   { name: "crun", has: "crun", why: "goes into the zone image" },
   { name: "busybox-static", has: "busybox", why: "is the built-in container image" },
