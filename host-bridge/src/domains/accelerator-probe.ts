@@ -62,7 +62,8 @@ export class AcceleratorProbe {
 
   /** Settles when a guest on KVM has opened its link: kernel, PID 1 and agent have run. */
   async #boot(image: ZoneImage, signal: AbortSignal): Promise<void> {
-    const shape = { accelerator: "kvm", memoryBytes: PROBE_MEMORY_BYTES, vcpus: 1 } as const;
+    const size = { memoryBytes: PROBE_MEMORY_BYTES, vcpus: 1 };
+    const shape = { accelerator: "kvm", ...size, room: size } as const;
     const domain = await this.#options.launch(
       { id: "probe", shape, image, disks: [], start: { kind: "boot" } },
       signal,

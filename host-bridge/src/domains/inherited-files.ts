@@ -4,16 +4,21 @@ import { FIRST_FD } from "./qemu-process.js";
 
 /** The files that a VMM inherits, with the numbers that they have in it. */
 export class InheritedFiles {
-  readonly #handles: FileHandle[] = [];
+  readonly #handles: (FileHandle | number)[] = [];
 
   /** To hand to spawnVmm. */
   get fds(): number[] {
-    return this.#handles.map((handle) => handle.fd);
+    return this.#handles.map((handle) => (typeof handle === "number" ? handle : handle.fd));
   }
 
-  /** Opens a file read-only; answers with its number in the VMM. INTERNAL/FILE_UNREADABLE. */
-  async add(path: string): Promise<number> {
-    return this.#add(path, "r");
+  /** Opens a file, read-only unless said otherwise; answers with its number in the VMM. INTERNAL/FILE_UNREADABLE. */
+  async add(path: string, flags: "r" | "r+" = "r"): Promise<number> {
+    return this.#add(path, flags);
+  }
+
+  /** A descriptor as it is, which stays the caller's. */
+  addDescriptor(fd: number): number {
+    return FIRST_FD + this.#handles.push(fd) - 1;
   }
 
   /**
@@ -25,7 +30,8 @@ export class InheritedFiles {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#handles.splice(0).map((handle) => handle.close()));
+    const handles = this.#handles.splice(0);
+    await Promise.all(handles.map((handle) => typeof handle !== "number" && handle.close()));
   }
 
   async #add(path: string, flags: "r" | "r+"): Promise<number> {

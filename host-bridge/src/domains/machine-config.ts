@@ -1,6 +1,13 @@
-import type { DomainDisk } from "./driver.js";
+import type { DomainDisk, DomainNetwork, DomainShare } from "./driver.js";
 import type { InheritedFiles } from "./inherited-files.js";
-import { type Accelerator, type Disk, kernelCommandLine, PLACEHOLDERS, type QemuConfig } from "./qemu-args.js";
+import {
+  type Accelerator,
+  type Disk,
+  kernelCommandLine,
+  PLACEHOLDERS,
+  type QemuConfig,
+  type Room,
+} from "./qemu-args.js";
 import type { ZoneImage } from "./zone-image.js";
 
 /** What a machine is besides its disks; the same for a template and its clones. */
@@ -8,6 +15,7 @@ export interface MachineShape {
   accelerator: Accelerator;
   memoryBytes: number;
   vcpus: number;
+  room: Room;
 }
 
 /** How a guest gets to run. Descriptors are the bridge's. */
@@ -24,17 +32,37 @@ export interface LaunchSpec {
   image: ZoneImage;
   disks: DomainDisk[];
   start: Start;
+  shares?: DomainShare[];
+  network?: DomainNetwork;
+  /** What the domain may have at most, within the shape's room; absent: what it starts with. */
+  maxMemoryBytes?: number;
+  maxVcpus?: number;
+}
+
+/** What a machine is connected to. */
+export interface Connections {
+  /** A connected socket, the bridge's; undefined for an interface that leads nowhere. */
+  networkFd: number | undefined;
+  /** Unix sockets in the domain's folder. */
+  shareSockets: string[];
 }
 
 /** With the state's descriptor in the VMM, for a clone. */
 export type MachineConfig = QemuConfig & { stateFd: number | undefined };
 
 /** Opens what the machine needs into `files` and says how it is made of them. */
-export async function machineConfig(spec: LaunchSpec, files: InheritedFiles): Promise<MachineConfig> {
+export async function machineConfig(
+  spec: LaunchSpec,
+  { networkFd, shareSockets }: Connections,
+  files: InheritedFiles,
+): Promise<MachineConfig> {
   const { start, shape, image } = spec;
-  const disks: Disk[] = [{ serial: "zone-root", fd: await files.add(image.root) }];
-  for (const { path, serial } of spec.disks) disks.push({ serial, fd: await files.add(path) });
-  while (disks.length <= PLACEHOLDERS) disks.push({ serial: `w${disks.length - 1}`, fd: undefined });
+  const disks: Disk[] = [{ serial: "zone-root", fd: await files.add(image.root), readOnly: true }];
+  // What a guest learnt of a placeholder is that it is read-only.
+  if (spec.disks[0]?.readOnly === false) disks.push({ serial: "w0", fd: undefined, readOnly: true });
+  for (const { path, serial, readOnly = true } of spec.disks)
+    disks.push({ serial, fd: await files.add(path, readOnly ? "r" : "r+"), readOnly });
+  while (disks.length <= PLACEHOLDERS) disks.push({ serial: `w${disks.length - 1}`, fd: undefined, readOnly: true });
   // A clone has just the devices that its template had; a machine that boots may have all from the start.
   const fromStart = start.kind === "clone" ? 1 + PLACEHOLDERS : disks.length;
   const base = {
@@ -42,13 +70,16 @@ export async function machineConfig(spec: LaunchSpec, files: InheritedFiles): Pr
     ...shape,
     disks: disks.slice(0, fromStart),
     laterDisks: disks.slice(fromStart),
+    networkFd: networkFd === undefined ? undefined : files.addDescriptor(networkFd),
+    shareSockets,
     stateFd: undefined,
   };
   switch (start.kind) {
     case "clone":
       return {
         ...base,
-        memory: { kind: "clone", fd: await files.addOwn(start.memoryFd) },
+        memory:
+          shareSockets.length > 0 ? { kind: "shared" } : { kind: "clone", fd: await files.addOwn(start.memoryFd) },
         boot: { kind: "incoming" },
         stateFd: await files.addOwn(start.stateFd),
       };
@@ -59,7 +90,11 @@ export async function machineConfig(spec: LaunchSpec, files: InheritedFiles): Pr
         boot: await kernelBoot(spec, files),
       };
     case "boot":
-      return { ...base, memory: { kind: "private" }, boot: await kernelBoot(spec, files) };
+      return {
+        ...base,
+        memory: { kind: shareSockets.length > 0 ? "shared" : "private" },
+        boot: await kernelBoot(spec, files),
+      };
   }
 }
 

@@ -1,3 +1,5 @@
+import { diskDevice, diskNode } from "./qemu-disk.js";
+
 /** How guest code runs: by the host's kernel, or emulated. */
 export type Accelerator = "kvm" | "tcg";
 
@@ -20,12 +22,15 @@ export type Memory =
   /** In the file, which becomes a template. */
   | { kind: "template"; fd: number }
   /** Copy-on-write over the template's file: a sealed memfd, so that no VMM can change it for its siblings. */
-  | { kind: "clone"; fd: number };
+  | { kind: "clone"; fd: number }
+  /** Its own, in a memfd of QEMU's that other processes of the domain map too (vhost-user). */
+  | { kind: "shared" };
 
 export interface Disk {
   serial: string;
-  /** Descriptor of the read-only file; absent for a placeholder. */
+  /** Descriptor of the file, open as `readOnly` says; absent for a placeholder. */
   fd: number | undefined;
+  readOnly: boolean;
 }
 
 export interface QemuConfig {
@@ -34,14 +39,39 @@ export interface QemuConfig {
   accelerator: Accelerator;
   memoryBytes: number;
   vcpus: number;
+  /** What memory and vCPUs can be plugged in up to. */
+  room: Room;
   memory: Memory;
   /** There from the start: the zone's root first, then the workload's. */
   disks: Disk[];
-  /** Handed over, to be attached with `hotplugCommands`. */
+  /** Handed over, to be attached with `diskPlugCommands`. */
   laterDisks: Disk[];
+  /** A connected socket for frames, as "-netdev stream" speaks; undefined: the interface is connected to nothing. */
+  networkFd: number | undefined;
+  /** Unix sockets that vhost-user servers listen at, in the domain's folder; devices are plugged in later. */
+  shareSockets: string[];
   /** A clone has the kernel in its memory already. */
   boot: { kind: "kernel"; kernelFd: number; initramfsFd: number; commandLine: string } | { kind: "incoming" };
 }
+
+/** The most that a machine can have. */
+export interface Room {
+  memoryBytes: number;
+  vcpus: number;
+}
+
+/** How often memory can be plugged in. */
+const MEMORY_SLOTS = 32;
+
+/**
+ * Of every zone's interface: it is part of a template's state, so clones cannot differ, and need not, since no two zones are ever
+ * on one segment. Locally administered ("zne").
+ */
+export const HARDWARE_ADDRESS = "02:7a:6e:65:00:01";
+
+/** PCI slots: 2 and 3 are pvpanic and the ports, disks follow; these are at the end. Between them things are plugged in. */
+const NETWORK_SLOT = 0x1e;
+const BALLOON_SLOT = 0x1f;
 
 /** Sockets in a domain's folder. QEMU makes them by name in its working directory: it may have no right on the folders above. */
 const SOCKETS = { qmp: "qmp.sock", link: "link.sock", console: "console.sock" } as const;
@@ -69,8 +99,11 @@ export function qemuArgs(config: QemuConfig): string[] {
     ...["-machine", "pc,usb=off,vmport=off,smbus=off,hpet=off,i8042=off,graphics=off,memory-backend=ram"],
     ...["-accel", accelerator === "kvm" ? "kvm" : `tcg,thread=multi,tb-size=${TRANSLATED_MIB}`],
     ...["-cpu", cpuModel(accelerator)],
-    ...["-smp", String(config.vcpus)],
-    ...["-m", `size=${mebibytes(config.memoryBytes)}M`],
+    ...["-smp", `cpus=${config.vcpus},maxcpus=${config.room.vcpus}`],
+    ...[
+      "-m",
+      `size=${mebibytes(config.memoryBytes)}M,slots=${MEMORY_SLOTS},maxmem=${mebibytes(config.room.memoryBytes)}M`,
+    ],
     ...["-object", memoryBackend(config)],
     ...["-chardev", listening("qmp"), "-mon", "chardev=qmp,mode=control"],
     ...["-chardev", listening("console"), "-serial", "chardev:console"],
@@ -80,6 +113,13 @@ export function qemuArgs(config: QemuConfig): string[] {
     ...["-device", "virtserialport,id=link,bus=ports.0,nr=1,chardev=link,name=zone.link"],
     ...config.disks.flatMap(diskArgs),
     ...config.laterDisks.flatMap(({ fd }) => (fd === undefined ? [] : addFd(fd))),
+    ...networkArgs(config.networkFd),
+    // Gives back what the guest does not use, and takes memory when it is to shrink; the guest may have it back before it kills.
+    ...[
+      "-device",
+      `virtio-balloon-pci,id=balloon,addr=${BALLOON_SLOT.toString(16)},free-page-reporting=on,deflate-on-oom=on,disable-legacy=on`,
+    ],
+    ...config.shareSockets.flatMap((path, index) => ["-chardev", `socket,id=${shareChardev(index)},path=${path}`]),
     // Tells a kernel with CONFIG_VMGENID that it was cloned. Debian's cloud kernel has none: System.Renew does it there.
     ...["-device", "vmgenid,guid=auto", "-device", "pvpanic-pci,addr=2"],
     ...bootArgs(config.boot),
@@ -107,6 +147,8 @@ export function kernelCommandLine(options: {
     image.commandLine,
     // A machine without a keyboard controller is reset by a triple fault at once; by trying the controller, after seconds.
     "reboot=t",
+    // Room for memory above 4 GiB makes a kernel set 64 MiB aside for devices that cannot reach it. There is none.
+    "swiotlb=noforce",
     // Under emulation the guest's barriers against speculation only cost.
     ...(accelerator === "tcg" ? ["mitigations=off"] : []),
     "zone.link=serial:zone.link",
@@ -115,14 +157,9 @@ export function kernelCommandLine(options: {
   ].join(" ");
 }
 
-/** The monitor's commands that attach one of `laterDisks`. */
-export function hotplugCommands({ serial, fd }: Disk): [command: string, args: Record<string, unknown>][] {
-  if (fd === undefined) return [];
-  const file = { driver: "file", filename: fdset(fd), "read-only": true, "auto-read-only": false, locking: "off" };
-  return [
-    ["blockdev-add", { driver: "raw", "node-name": serial, "read-only": true, file }],
-    ["device_add", { driver: "virtio-blk-pci", id: `disk-${serial}`, drive: serial, serial, "disable-legacy": "on" }],
-  ];
+/** The id of the chardev for the share of that number. */
+export function shareChardev(index: number): string {
+  return `fs-${index}`;
 }
 
 function listening(name: keyof typeof SOCKETS): string {
@@ -133,17 +170,24 @@ function memoryBackend({ memory, memoryBytes }: QemuConfig): string {
   // Not merged with other zones' pages (a side channel), and not in core dumps.
   const common = `id=ram,size=${mebibytes(memoryBytes)}M,merge=off,dump=off`;
   if (memory.kind === "private") return `memory-backend-ram,${common}`;
+  if (memory.kind === "shared") return `memory-backend-memfd,${common},share=on`;
   return `memory-backend-file,${common},share=${memory.kind === "template" ? "on" : "off"},mem-path=${inherited(memory.fd)}`;
 }
 
-function diskArgs({ serial, fd }: Disk, index: number): string[] {
-  const node = `node-name=${quote(serial)},read-only=on`;
-  const device = `virtio-blk-pci,id=disk-${quote(serial)},addr=0x${(4 + index).toString(16)},drive=${quote(serial)},serial=${quote(serial)},disable-legacy=on`;
+function networkArgs(fd: number | undefined): string[] {
+  const backend = fd === undefined ? "hubport,id=net,hubid=0" : `stream,id=net,server=off,addr.type=fd,addr.str=${fd}`;
+  const device = `virtio-net-pci,id=nic,addr=${NETWORK_SLOT.toString(16)},netdev=net,mac=${HARDWARE_ADDRESS}`;
+  return ["-netdev", backend, "-device", `${device},romfile=,disable-legacy=on`];
+}
+
+function diskArgs({ serial, fd, readOnly }: Disk, index: number): string[] {
+  const device = `virtio-blk-pci,id=${diskDevice(quote(serial))},addr=0x${(4 + index).toString(16)},drive=${quote(serial)},serial=${quote(serial)},disable-legacy=on,werror=report,rerror=report`;
   if (fd === undefined) {
+    const node = `node-name=${quote(serial)},read-only=on`;
     return ["-blockdev", `null-co,${node},size=${PLACEHOLDER_BYTES},read-zeroes=on`, "-device", device];
   }
-  const file = `file.driver=file,file.filename=${fdset(fd)},file.read-only=on,file.auto-read-only=off,file.locking=off`;
-  return [...addFd(fd), "-blockdev", `raw,${node},${file}`, "-device", device];
+  // In JSON, as the monitor takes it too.
+  return [...addFd(fd), "-blockdev", JSON.stringify(diskNode(serial, fd, readOnly)), "-device", device];
 }
 
 function bootArgs(boot: QemuConfig["boot"]): string[] {
@@ -160,10 +204,6 @@ function inherited(fd: number): string {
 /** Makes a descriptor known to QEMU's block layer, in a set that has its number. */
 function addFd(fd: number): string[] {
   return ["-add-fd", `fd=${fd},set=${fd}`];
-}
-
-function fdset(fd: number): string {
-  return `/dev/fdset/${fd}`;
 }
 
 /** A value in QEMU's option syntax: a comma is written twice. */

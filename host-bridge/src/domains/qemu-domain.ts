@@ -1,37 +1,41 @@
-import { open, rm } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { bridgeError, errorMessage } from "../errors.js";
-import { ConsoleLog, lastLines, readConsole } from "./console-log.js";
+import { type Companion, whyEnded } from "./companions.js";
+import { ConsoleLog, readConsole } from "./console-log.js";
 import type { EndWitness } from "./domain-end.js";
-import type { Domain, DomainEnd, DomainRecord, DomainStats, NetworkFacts, ShareFacts } from "./driver.js";
-import type { VmmProcess } from "./qemu-process.js";
+import { type DomainState, writeState } from "./domain-state.js";
+import type { Domain, DomainDisk, DomainEnd, DomainRecord, DomainStats, NetworkFacts, ShareFacts } from "./driver.js";
+import type { FileClaims } from "./file-claims.js";
+import { setMemory } from "./memory-size.js";
+import { PluggedDisks } from "./plugged-disks.js";
+import { usageOf } from "./process-usage.js";
+import type { VmmExit, VmmProcess } from "./qemu-process.js";
 import type { QmpClient } from "./qmp.js";
-import { unsupported } from "./unsupported.js";
+import type { Surroundings } from "./surroundings.js";
+import { setVcpus } from "./vcpus.js";
+import { lastWordsOf } from "./vmm-log.js";
 import { within } from "./within.js";
 
 /** How long a VMM may take to go after it was told to, or after it closed its monitor. */
 const QUIT_MS = 2_000;
-const VMM_LOG_BYTES = 2048;
-
-/** File in a domain's folder that the VMM's own messages go to. */
-export function vmmLogPath(directory: string): string {
-  return `${directory}/qemu.log`;
-}
 
 export interface QemuDomainParts {
   record: DomainRecord;
   cloned: boolean;
   vmm: VmmProcess;
   qmp: QmpClient;
-  /** Has been told the events of `qmp` from the first on. */
   witness: EndWitness;
   console: Socket;
+  around: Surroundings;
+  /** Those of `state.disks` are taken already. */
+  claims: FileClaims;
+  state: DomainState;
 }
 
 /**
  * A domain whose VMM is a QEMU.
  *
- *   alive --destroy()--------> ending --VMM gone, folder removed--> ended
+ *   alive --destroy()--------> ending --VMM gone, surroundings removed--> ended
  *     '-----monitor closes------^
  *
  * The monitor's end is the domain's end: a VMM that closes it but lives on is killed, since nothing controls it any more.
@@ -43,21 +47,43 @@ export class QemuDomain implements Domain {
   readonly #parts: QemuDomainParts;
   readonly #log: ConsoleLog;
   readonly #consoleRead: Promise<void>;
-  #state: "alive" | "ending" | "ended" = "alive";
+  readonly #disks: PluggedDisks;
+  #life: "alive" | "ending" | "ended" = "alive";
+  #state: DomainState;
+  /** Settles after the last change that was asked for, and after the last write of the state; neither rejects. */
+  #changes: Promise<unknown> = Promise.resolve();
+  #writes: Promise<unknown> = Promise.resolve();
+  /** Until then nothing of it is kept: its folder is not the bridge's yet. */
+  #kept = false;
 
   constructor(parts: QemuDomainParts) {
     this.record = parts.record;
     this.cloned = parts.cloned;
     this.#parts = parts;
+    this.#state = parts.state;
+    const { qmp, claims, state, witness } = parts;
+    this.#disks = new PluggedDisks({ qmp, claims, disks: state.disks, changed: (disks) => this.#write({ disks }) });
+    qmp.onEvent = (event) => {
+      witness.event(event);
+      this.#disks.event(event);
+    };
     this.#log = new ConsoleLog(`${parts.record.directory}/console.log`);
     this.#consoleRead = readConsole(parts.console, this.#log);
+    for (const companion of parts.around.companions)
+      companion.process.exited().then((exit) => this.#companionEnded(companion, exit));
     this.ended = parts.qmp.closed.then(() => this.#finish());
   }
 
   /** The monitor's session, for who makes domains. UNAVAILABLE/DOMAIN_ENDED. */
   get monitor(): QmpClient {
-    if (this.#state === "alive") return this.#parts.qmp;
+    if (this.#life === "alive") return this.#parts.qmp;
     throw bridgeError("UNAVAILABLE", "DOMAIN_ENDED", `the domain of ${this.record.directory} has ended`);
+  }
+
+  /** From now on a later bridge can go on with it. */
+  async keepState(): Promise<void> {
+    this.#kept = true;
+    await this.#write({});
   }
 
   async resume(): Promise<void> {
@@ -68,36 +94,37 @@ export class QemuDomain implements Domain {
     await this.monitor.execute("stop");
   }
 
-  async attachDisk(): Promise<void> {
-    throw unsupported("get a disk");
+  attachDisk(disk: DomainDisk): Promise<void> {
+    return this.#change(() => this.#disks.attach(disk));
   }
 
-  async detachDisk(): Promise<void> {
-    throw unsupported("lose a disk");
+  detachDisk(serial: string): Promise<void> {
+    return this.#change(() => this.#disks.detach(serial));
   }
 
-  async resizeDisk(): Promise<void> {
-    throw unsupported("have a disk resized");
+  resizeDisk(serial: string, bytes: number): Promise<void> {
+    return this.#change(() => this.#disks.resize(serial, bytes));
   }
 
-  async setMemory(): Promise<number> {
-    throw unsupported("get other memory");
+  setMemory(bytes: number): Promise<number> {
+    return this.#change((qmp) => setMemory(qmp, this.#state, bytes));
   }
 
-  async setVcpus(): Promise<number> {
-    throw unsupported("get other vCPUs");
+  setVcpus(count: number): Promise<number> {
+    return this.#change((qmp) => setVcpus(qmp, this.#state.maxVcpus, count));
   }
 
-  async stats(): Promise<DomainStats> {
-    throw unsupported("be measured");
+  stats(): Promise<DomainStats> {
+    const companions = this.#parts.around.companions.map(({ record }) => record.pid);
+    return usageOf([this.record.pid, ...companions]);
   }
 
   networkFacts(): NetworkFacts | undefined {
-    return undefined;
+    return this.#state.network;
   }
 
   shareFacts(): ShareFacts[] {
-    return [];
+    return [...this.#state.shares];
   }
 
   async console(): Promise<Buffer> {
@@ -106,48 +133,65 @@ export class QemuDomain implements Domain {
 
   async destroy(): Promise<void> {
     const { qmp, vmm, witness } = this.#parts;
-    if (this.#state === "alive") {
-      this.#state = "ending";
+    if (this.#life === "alive") {
+      this.#life = "ending";
       witness.destroying();
       // The answer says nothing, and a QEMU that is stuck gives none: whether its monitor closes does.
       qmp.execute("quit").catch(() => {});
       if (!(await within(qmp.closed, QUIT_MS))) await vmm.kill();
     }
     await this.ended;
-    await rm(this.record.directory, { recursive: true, force: true });
+  }
+
+  /** One after the other: a change is several commands. */
+  #change<T>(change: (qmp: QmpClient) => Promise<T>): Promise<T> {
+    const done = this.#changes.then(() => change(this.monitor));
+    this.#changes = done.catch(() => {});
+    return done;
+  }
+
+  #write(change: Partial<DomainState>): Promise<void> {
+    this.#state = { ...this.#state, ...change };
+    const written = this.#writes.then(async () => {
+      if (this.#kept && this.#life === "alive") await writeState(this.record.directory, this.#state);
+    });
+    this.#writes = written.catch(() => {});
+    return written;
+  }
+
+  /** The zone lives on without what it did; its console says so, where who looks for the reason looks. */
+  async #companionEnded(companion: Companion, exit: VmmExit): Promise<void> {
+    if (this.#life !== "alive") return;
+    const why = await whyEnded(companion, this.record.directory, exit);
+    // Its VMM may have been first; then that is the news.
+    if (await within(this.#parts.qmp.closed, 200)) return;
+    const network = companion.record.name === "passt" || companion.record.name === "frame-filter";
+    this.#log.append(
+      Buffer.from(`\n[bridge: ${network ? "the zone's network is gone" : "a share is gone"}: ${why}]\n`),
+    );
+    if (network) await this.#write({ network: undefined }).catch(() => {});
   }
 
   async #finish(): Promise<DomainEnd> {
-    this.#state = "ending";
-    const { vmm, witness, console, record } = this.#parts;
+    this.#life = "ending";
+    const { vmm, witness, console, record, around } = this.#parts;
     try {
       if (!(await within(vmm.exited(), QUIT_MS))) await vmm.kill();
       const exit = await vmm.exited();
       // What the guest wrote last is still in the socket; whoever may hold its other end must not hold us up.
       if (!(await within(this.#consoleRead, QUIT_MS))) console.destroy();
       await this.#consoleRead;
-      const vmmLog = lastLines(await tailOf(vmmLogPath(record.directory), VMM_LOG_BYTES), 2);
+      const vmmLog = await lastWordsOf(record.directory);
       const end = witness.end({ exit, console: this.#log.tail(), vmmLog });
-      await rm(record.directory, { recursive: true, force: true });
+      await this.#writes;
+      await around.remove();
       return end;
     } catch (error) {
       return { cause: "lost", message: `cannot clean up after the VMM: ${errorMessage(error)}` };
     } finally {
+      this.#disks.releaseAll();
       this.#log.close();
-      this.#state = "ended";
+      this.#life = "ended";
     }
-  }
-}
-
-/** The last `bytes` of a file; nothing when it cannot be read. */
-export async function tailOf(path: string, bytes: number): Promise<Buffer> {
-  const file = await open(path, "r").catch(() => undefined);
-  if (!file) return Buffer.alloc(0);
-  try {
-    const { size } = await file.stat();
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(bytes), 0, bytes, Math.max(0, size - bytes));
-    return buffer.subarray(0, bytesRead);
-  } finally {
-    await file.close();
   }
 }

@@ -4,18 +4,25 @@ import { closeFd, memfd, memfdFromFile } from "@zone/native";
 import { ZoneError } from "@zone/proto";
 import type { WantedAccelerator } from "./accelerator.js";
 import { AcceleratorProbe } from "./accelerator-probe.js";
+import { adoptCompanions, endCompanions } from "./companions.js";
 import { EndWitness } from "./domain-end.js";
+import { type DomainState, readState } from "./domain-state.js";
 import type { Domain, DomainConfig, DomainDriver, DomainRecord, ProgressFn, WarmUp } from "./driver.js";
+import { FileClaims } from "./file-claims.js";
 import { DEFAULT_UID_BASE, Identities } from "./identities.js";
-import { type LaunchHost, launch } from "./launch.js";
+import { type LaunchOptions, launch } from "./launch.js";
 import type { LaunchSpec, MachineShape } from "./machine-config.js";
+import { machineRoom } from "./machine-room.js";
 import { mebibytes, socketPaths } from "./qemu-args.js";
 import { type Check, qemuChecks } from "./qemu-checks.js";
+import { diskDevice } from "./qemu-disk.js";
 import { QemuDomain } from "./qemu-domain.js";
 import { adoptVmm } from "./qemu-process.js";
 import { QemuVersion } from "./qemu-version.js";
 import { connectWhenThere, QmpClient } from "./qmp.js";
+import { VIRTIOFSD } from "./shares.js";
 import { removeStrays } from "./strays.js";
+import { type LaunchHost, Surroundings } from "./surroundings.js";
 import { checkMemory } from "./template-build.js";
 import { Templates } from "./templates.js";
 import { openZoneImage } from "./zone-image.js";
@@ -34,6 +41,9 @@ export interface QemuDriverOptions {
   accelerator?: WantedAccelerator;
   /** QEMU's program. */
   binary?: string;
+  /** The programs that carry a zone's network, and its shares. */
+  passt?: string;
+  virtiofsd?: string;
   /** Users of VMMs are this one and the 65,535 after it; needs root. */
   uidBase?: number;
   /** For a template's agent to be ready. */
@@ -60,11 +70,14 @@ export class QemuDriver implements DomainDriver {
     this.#imageDirectory = options.imageDirectory;
     this.#host = {
       binary,
+      passt: options.passt ?? "passt",
+      virtiofsd: options.virtiofsd ?? VIRTIOFSD,
+      claims: new FileClaims(),
       domainsDirectory: join(runDirectory, "domains"),
       identities: root ? new Identities(options.uidBase ?? DEFAULT_UID_BASE) : undefined,
     };
     this.#version = new QemuVersion(binary);
-    const start = (spec: LaunchSpec, signal: AbortSignal) => this.#launch(spec, signal);
+    const start = (spec: LaunchSpec, signal: AbortSignal) => this.#launch(spec, { signal });
     this.#templates = new Templates({
       directory: join(stateDirectory, "templates"),
       launch: start,
@@ -87,10 +100,14 @@ export class QemuDriver implements DomainDriver {
     const [image, qemuVersion] = await Promise.all([openZoneImage(this.#imageDirectory), this.#version.get()]);
     const { accelerator } = await this.#probe.choose(image, qemuVersion, progress, signal);
     const memoryBytes = mebibytes(config.memoryBytes) * 2 ** 20;
-    const shape: MachineShape = { accelerator, memoryBytes, vcpus: config.vcpus };
-    const { id, disks } = config;
-    if (config.cold) return this.#launch({ id, shape, image, disks, start: { kind: "boot" } }, signal);
-    const clone = () => this.#clone({ id, shape, image, disks }, qemuVersion, progress, signal);
+    const { id, disks, vcpus, cold, shares = [], network = { kind: "none" }, maxVcpus = vcpus } = config;
+    const maxMemoryBytes = config.maxMemoryBytes ?? memoryBytes;
+    const room = machineRoom({ memoryBytes, vcpus }, { memoryBytes: maxMemoryBytes, vcpus: maxVcpus });
+    const shape: MachineShape = { accelerator, memoryBytes, vcpus, room };
+    const spec = { id, shape, image, disks, shares, network, maxMemoryBytes, maxVcpus };
+    const tell = (message: string) => progress("boot", message);
+    if (cold) return this.#launch({ ...spec, start: { kind: "boot" } }, { signal, tell });
+    const clone = () => this.#clone(spec, qemuVersion, progress, { signal, tell });
     try {
       return await clone();
     } catch (error) {
@@ -104,28 +121,34 @@ export class QemuDriver implements DomainDriver {
   async adopt(record: DomainRecord): Promise<Domain | undefined> {
     const { directory, uid } = record;
     const vmm = await adoptVmm(record.pid, record.pidStartTime);
+    const state = await readState(directory);
+    const companions = await adoptCompanions(state?.companions ?? []);
     if (!vmm) {
+      await endCompanions(companions);
       await rm(directory, { recursive: true, force: true });
       return undefined;
     }
-    this.#host.identities?.claim(uid);
+    const around = new Surroundings(this.#host, directory, this.#host.identities && { uid, gid: uid }, companions);
+    around.claim();
     const paths = socketPaths(directory);
     const witness = new EndWitness();
     try {
       const timeout = AbortSignal.timeout(ADOPT_MS);
       const socket = await connectWhenThere(paths.qmp, ADOPT_MS, timeout);
-      const qmp = await QmpClient.open(socket, { timeoutMs: ADOPT_MS, onEvent: (event) => witness.event(event) });
+      const qmp = await QmpClient.open(socket, { timeoutMs: ADOPT_MS });
       const console = await connectWhenThere(paths.console, ADOPT_MS, timeout);
-      const domain = new QemuDomain({ record, cloned: false, vmm, qmp, witness, console });
+      const { claims } = this.#host;
+      const kept = await adoptedState(qmp, state);
+      for (const { file, readOnly, path } of kept.disks) claims.take(file, readOnly, path);
+      const domain = new QemuDomain({ record, cloned: false, vmm, qmp, witness, console, around, claims, state: kept });
       this.#know(domain);
-      domain.ended.then(() => this.#host.identities?.release(uid));
+      await domain.keepState();
       return domain;
     } catch {
       // It lives but cannot be controlled: as good as gone, which undefined tells.
       await vmm.kill();
       await vmm.exited();
-      await rm(directory, { recursive: true, force: true });
-      this.#host.identities?.release(uid);
+      await around.remove();
       return undefined;
     }
   }
@@ -145,23 +168,23 @@ export class QemuDriver implements DomainDriver {
     spec: Omit<LaunchSpec, "start">,
     qemuVersion: string,
     progress: ProgressFn,
-    signal: AbortSignal,
+    options: LaunchOptions,
   ): Promise<QemuDomain> {
-    const template = await this.#templates.get(spec.image, spec.shape, qemuVersion, progress, signal);
+    const template = await this.#templates.get(spec.image, spec.shape, qemuVersion, progress, options.signal);
     try {
       const { memoryFd, stateFd } = template;
-      return await this.#launch({ ...spec, start: { kind: "clone", memoryFd, stateFd } }, signal);
+      return await this.#launch({ ...spec, start: { kind: "clone", memoryFd, stateFd } }, options);
     } finally {
       template.release();
     }
   }
 
-  async #launch(spec: LaunchSpec, signal: AbortSignal): Promise<QemuDomain> {
+  async #launch(spec: LaunchSpec, options: LaunchOptions): Promise<QemuDomain> {
     await mkdir(this.#host.domainsDirectory, { recursive: true, mode: 0o711 });
     const directory = join(this.#host.domainsDirectory, spec.id);
     this.#known.add(directory);
     try {
-      const domain = await launch(this.#host, spec, signal);
+      const domain = await launch(this.#host, spec, options);
       this.#know(domain);
       return domain;
     } catch (error) {
@@ -175,4 +198,14 @@ export class QemuDriver implements DomainDriver {
     this.#known.add(directory);
     domain.ended.then(() => this.#known.delete(directory));
   }
+}
+
+/** What is kept of a domain, less the disks that have gone since; of a domain that an earlier version made, nothing is. */
+async function adoptedState(qmp: QmpClient, kept: DomainState | undefined): Promise<DomainState> {
+  const nothing = { memoryBytes: 0, maxMemoryBytes: 0, maxVcpus: 0, sharedMemory: false };
+  const none = { disks: [], network: undefined, shares: [], companions: [] };
+  const state: DomainState = kept ?? { version: 1, ...nothing, ...none };
+  const devices = await qmp.execute("qom-list", { path: "/machine/peripheral" });
+  const names = new Set(Array.isArray(devices) ? devices.map((device: { name?: unknown }) => device.name) : []);
+  return { ...state, disks: state.disks.filter(({ serial }) => names.has(diskDevice(serial))) };
 }

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
+import type { ZoneError } from "@zone/proto";
 import { bridgeError } from "../errors.js";
 
 /** Another user than the bridge's, so that the kernel keeps VMMs from each other and from the host's files. */
@@ -32,22 +33,26 @@ export interface SpawnOptions {
   /** Inherited: the first is descriptor 3 in the VMM (FIRST_FD), and so on. */
   files: number[];
   identity: Identity | undefined;
+  /** Beside PATH and LC_ALL. */
+  env?: Record<string, string>;
+  /** The error for a program that is not there; absent: NO_HYPERVISOR. */
+  missing?: (cause: Error) => ZoneError;
 }
 
 export const FIRST_FD = 3;
 
-/** Starts a VMM in a session of its own. FAILED_PRECONDITION/NO_HYPERVISOR when there is no such program. */
+/** Starts a VMM, or a process that helps one, in a session of its own. FAILED_PRECONDITION/NO_HYPERVISOR when there is no such program. */
 export async function spawnVmm(options: SpawnOptions): Promise<VmmProcess> {
   const { binary, args, directory, logFd, files, identity } = options;
   const child = spawn(binary, args, {
     cwd: directory,
     detached: true,
-    env: { PATH: "/usr/bin:/bin", LC_ALL: "C" },
+    env: { PATH: "/usr/bin:/bin", LC_ALL: "C", ...options.env },
     stdio: ["ignore", logFd, logFd, ...files],
     ...(identity && { uid: identity.uid, gid: identity.gid }),
   });
   const exit = new Promise<VmmExit>((resolve) => child.once("exit", (code, signal) => resolve({ code, signal })));
-  const pid = await started(child, binary);
+  const pid = await started(child, binary, options.missing ?? noHypervisor(binary));
   child.unref();
   // Until its exit has been reaped by libuv, which "exit" announces, the pid is the child's.
   const startTime = (await startTimeOf(pid)) ?? "0";
@@ -96,19 +101,19 @@ async function killProcess(pid: number, startTime: string): Promise<void> {
   }
 }
 
-function started(child: ChildProcess, binary: string): Promise<number> {
+function noHypervisor(binary: string): (cause: Error) => ZoneError {
+  const message = `there is no ${binary}: install it with apt-get install qemu-system-x86`;
+  return (cause) =>
+    bridgeError("FAILED_PRECONDITION", "NO_HYPERVISOR", message, { type: "hypervisor", name: "qemu" }, cause);
+}
+
+function started(child: ChildProcess, binary: string, missing: (cause: Error) => ZoneError): Promise<number> {
   return new Promise((resolve, reject) => {
     child.once("spawn", () => resolve(child.pid ?? 0));
     child.once("error", (error: NodeJS.ErrnoException) => {
       reject(
         error.code === "ENOENT"
-          ? bridgeError(
-              "FAILED_PRECONDITION",
-              "NO_HYPERVISOR",
-              `there is no ${binary}: install it with apt-get install qemu-system-x86`,
-              { type: "hypervisor", name: "qemu" },
-              error,
-            )
+          ? missing(error)
           : bridgeError("INTERNAL", "VMM_SPAWN_FAILED", `cannot start ${binary}: ${error.message}`, undefined, error),
       );
     });

@@ -1,4 +1,5 @@
 import { connect, type Socket } from "node:net";
+import { sendDescriptors, socketFd } from "@zone/native";
 import { bridgeError } from "../errors.js";
 import { LineSplitter } from "./line-splitter.js";
 
@@ -38,7 +39,8 @@ export class QmpClient {
   readonly closed: Promise<void>;
   readonly #socket: Socket;
   readonly #waiters = new Set<Waiter>();
-  readonly #onEvent: (event: QmpEvent) => void;
+  /** Told all events, in their order. */
+  onEvent: (event: QmpEvent) => void;
   #nextId = 1;
   #failure: Error | undefined;
 
@@ -60,7 +62,7 @@ export class QmpClient {
 
   private constructor(socket: Socket, onEvent: (event: QmpEvent) => void) {
     this.#socket = socket;
-    this.#onEvent = onEvent;
+    this.onEvent = onEvent;
     const lines = new LineSplitter(MAX_LINE_BYTES);
     socket.on("data", (chunk: Buffer) => {
       try {
@@ -90,6 +92,18 @@ export class QmpClient {
     });
     if (!this.#failure) this.#socket.write(`${JSON.stringify({ execute: command, arguments: args, id })}\n`);
     return answer;
+  }
+
+  /** The same for a command that takes a descriptor (add-fd, getfd), which stays the caller's. */
+  async executeWith(fd: number, command: string): Promise<unknown> {
+    if (this.#failure) throw this.#failure;
+    // Behind all that was written before. QEMU keeps what comes with a blank until the command asks for it.
+    await new Promise<void>((resolve, reject) => {
+      this.#socket.write("\n", (error) => (error ? reject(closed(error)) : resolve()));
+    });
+    if (!sendDescriptors(socketFd(this.#socket), Buffer.from(" "), [fd]))
+      throw bridgeError("UNAVAILABLE", "QMP_TIMEOUT", "QEMU does not read what its monitor is told");
+    return this.execute(command);
   }
 
   /** The next event that `matches`; register before the command that causes it. */
@@ -139,7 +153,7 @@ export class QmpClient {
 
   #take(message: Message): void {
     for (const waiter of [...this.#waiters]) waiter.accept(message);
-    if (message.kind === "event") this.#onEvent(message.event);
+    if (message.kind === "event") this.onEvent(message.event);
   }
 
   #end(error: Error): void {

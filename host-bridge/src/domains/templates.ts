@@ -165,8 +165,11 @@ export function templateKey(image: ZoneImage, shape: MachineShape, qemuVersion: 
     disks: ["zone-root", ...Array.from({ length: PLACEHOLDERS }, (_, i) => `w${i}`)].map((serial) => ({
       serial,
       fd: undefined,
+      readOnly: true,
     })),
     laterDisks: [],
+    networkFd: undefined,
+    shareSockets: [],
     boot: {
       kind: "kernel",
       kernelFd: 4,
