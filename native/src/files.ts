@@ -64,7 +64,7 @@ export function symlinkAt(target: FileName, dirFd: number, name: FileName): void
   addon().symlinkAt(target, dirFd, name);
 }
 
-/** Makes a hard link to what `fd` is; O_PATH will do, a symbolic link and an O_TMPFILE too. linkat(2) AT_EMPTY_PATH. */
+/** Makes a hard link to what `fd` is; O_PATH will do, a symbolic link and an O_TMPFILE too. Needs CAP_DAC_READ_SEARCH. linkat(2) AT_EMPTY_PATH. */
 export function linkAt(fd: number, dirFd: number, name: FileName): void {
   addon().linkAt(fd, dirFd, name);
 }

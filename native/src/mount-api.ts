@@ -28,7 +28,7 @@ export interface MountError extends Error {
   kernelLog: string[];
 }
 
-/** A key alone is a flag ("ro"), with a value it is a setting ("lowerdir", "/a"). */
+/** A key alone is a flag ("ro"), with a value it is a setting ("lowerdir", "/a"). The kernel takes 255 bytes of each: ENAMETOOLONG. */
 export type FsOption = readonly [key: string, value?: string];
 
 /**

@@ -36,7 +36,7 @@ napi_value za_fs_config(napi_env env, napi_callback_info info)
 	napi_value argv[3];
 	napi_valuetype type;
 	int context;
-	char key[256], value[4096]; /* more of either is refused by fsconfig(2): 256 bytes with NUL */
+	char key[256], value[256]; /* fsconfig(2) says only EINVAL to more, fs/fsopen.c */
 	if (!za_args(env, info, 3, argv) || !za_int(env, argv[0], &context) || !za_string(env, argv[1], key, sizeof key) ||
 	    napi_typeof(env, argv[2], &type) != napi_ok)
 		return NULL;
