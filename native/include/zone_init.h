@@ -176,4 +176,25 @@ enum zi_stage {
 	ZI_STAGE_ADOPT,     /* of ZI_ADOPT alone */
 };
 
+/*
+ * What a zone's containers may not have, so that the kernel, PID 1 and the agent live through whatever they do. At boot
+ *
+ *     zone/memory.max = total - zi_memory_reserve(total)      total: MemTotal of /proc/meminfo, in bytes
+ *     zone/pids.max   = total - zi_pids_reserve(total)        total: the lesser of kernel.threads-max and kernel.pid_max
+ *     agent/memory.low = zi_memory_reserve(total), agent/memory.min = half of it
+ *
+ * and when memory has been added or taken away the agent sets zone/memory.max again, by the same formula (native/src/init-limits.ts).
+ */
+static inline uint64_t zi_memory_reserve(uint64_t total)
+{
+	uint64_t reserve = (UINT64_C(64) << 20) + total / 32;
+	return reserve < total / 2 ? reserve : total / 2;
+}
+
+static inline uint64_t zi_pids_reserve(uint64_t total)
+{
+	uint64_t reserve = 128 + total / 8; /* the kernel's own threads are among them */
+	return reserve < total / 2 ? reserve : total / 2;
+}
+
 #endif

@@ -1,29 +1,7 @@
-import { execFileSync, spawn } from "node:child_process";
-import { once } from "node:events";
-import {
-  appendFileSync,
-  chmodSync,
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-
-const repository = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
-const IMAGE = process.env.ZONE_IMAGE_DIR ?? repository(".cache/image/current");
-const QEMU = "/usr/bin/qemu-system-x86_64";
-const MKFS = "/usr/bin/mkfs.erofs";
-const missing = [join(IMAGE, "vmlinuz"), QEMU, MKFS, "/bin/busybox", "/usr/bin/cpio"].filter(
-  (path) => !existsSync(path),
-);
+import { BareZone, missingForZones } from "./testing/bare-zone.js";
 
 /** In the place of Node: says what it finds, ends once to be started again, and powers off then. */
 const AGENT = `#!/bin/busybox sh
@@ -43,68 +21,17 @@ kill -TERM 1
 sleep 1000
 `;
 
-/** Boots the image's kernel with this build's PID 1; what the console said, and QEMU's exit status. */
-async function bootZone(initramfs: string, devices: string[]): Promise<{ console: string; status: number | null }> {
-  const { cmdline } = JSON.parse(readFileSync(join(IMAGE, "manifest.json"), "utf8")) as { cmdline: string };
-  const args = [
-    "-accel",
-    "tcg",
-    "-m",
-    "256",
-    "-display",
-    "none",
-    "-serial",
-    "stdio",
-    "-monitor",
-    "none",
-    "-nic",
-    "none",
-    "-no-reboot",
-  ];
-  const boot = ["-kernel", join(IMAGE, "vmlinuz"), "-initrd", initramfs, "-append", `${cmdline} zone.test=1`];
-  const qemu = spawn(QEMU, [...args, ...boot, ...devices], { stdio: ["ignore", "pipe", "inherit"] });
-  let console = "";
-  qemu.stdout.on("data", (chunk: Buffer) => {
-    console += chunk;
-  });
-  const [status] = (await once(qemu, "exit")) as [number | null];
-  return { console, status };
-}
+const missing = missingForZones.join(", ");
 
-describe.skipIf(missing.length > 0)(`booting a zone (needs ${missing.join(", ") || "what is there"})`, () => {
-  let dir: string;
-  let initramfs: string;
-  let disk: string;
+describe.skipIf(missing)(`booting a zone (needs ${missing || "what is there"})`, () => {
+  let zone: BareZone;
   beforeAll(() => {
-    dir = mkdtempSync(join(tmpdir(), "zone-boot-"));
-    // A later archive in an initramfs replaces the files of an earlier one: the image's modules, this build's /init.
-    const top = join(dir, "top");
-    mkdirSync(top);
-    copyFileSync(repository("native/build/zone-init"), join(top, "init"));
-    initramfs = join(dir, "initramfs.cpio");
-    copyFileSync(join(IMAGE, "initramfs.cpio"), initramfs);
-    appendFileSync(initramfs, execFileSync("cpio", ["-o", "-H", "newc", "--quiet"], { cwd: top, input: "init\n" }));
-
-    const root = join(dir, "root");
-    for (const name of ["bin", "proc", "sys", "dev", "run", "tmp", "var"])
-      mkdirSync(join(root, name), { recursive: true });
-    copyFileSync("/bin/busybox", join(root, "bin/busybox"));
-    for (const name of ["cat", "ls", "sed", "tr", "touch", "sleep"]) symlinkSync("busybox", join(root, "bin", name));
-    writeFileSync(join(root, "bin/node"), AGENT);
-    chmodSync(join(root, "bin/node"), 0o755);
-    disk = join(dir, "root.erofs");
-    execFileSync(MKFS, [disk, root], { stdio: "ignore" });
+    zone = BareZone.make(AGENT);
   });
-  afterAll(() => rmSync(dir, { recursive: true }));
+  afterAll(() => zone.remove());
 
   it("mounts, protects and starts the agent, starts it again, and powers off when told", async () => {
-    const drive = `file=${disk},if=none,format=raw,readonly=on,id=root`;
-    const { console, status } = await bootZone(initramfs, [
-      "-drive",
-      drive,
-      "-device",
-      "virtio-blk-pci,drive=root,serial=zone-root",
-    ]);
+    const { console, status } = await zone.boot();
     expect(status, console).toBe(0);
     expect(console).toMatch(/agent first: \/usr\/lib\/zone\/agent.mjs \/run .*zone.test=1/);
     const mounts = [...console.matchAll(/^mounted: \S+ (\S+) (\S+) (\S+)/gm)].map(
@@ -135,22 +62,16 @@ describe.skipIf(missing.length > 0)(`booting a zone (needs ${missing.join(", ") 
   });
 
   it("says what is missing when there is no root disk, and powers off", async () => {
-    const { console, status } = await bootZone(initramfs, []);
+    const { console, status } = await zone.boot({ disk: false });
     expect(status, console).toBe(0);
     expect(console).toContain('no disk with serial "zone-root" within 30000 ms');
     expect(console).not.toContain("Kernel panic");
   });
 
   it("says so when the root disk is not one", async () => {
-    const empty = join(dir, "empty");
+    const empty = join(zone.dir, "empty");
     writeFileSync(empty, Buffer.alloc(1 << 20));
-    const drive = `file=${empty},if=none,format=raw,readonly=on,id=root`;
-    const { console, status } = await bootZone(initramfs, [
-      "-drive",
-      drive,
-      "-device",
-      "virtio-blk-pci,drive=root,serial=zone-root",
-    ]);
+    const { console, status } = await zone.boot({ disk: empty });
     expect(status, console).toBe(0);
     expect(console).toMatch(/cannot mount \/dev\/vda as erofs: /);
     expect(console).not.toContain("Kernel panic");

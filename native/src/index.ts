@@ -3,6 +3,7 @@ export * from "./devices.js";
 export * from "./files.js";
 export * from "./filesystems.js";
 export { InitClient } from "./init-client.js";
+export { zoneMemoryMax } from "./init-limits.js";
 export * from "./init-types.js";
 export * from "./inotify.js";
 export * from "./mount-api.js";

@@ -84,41 +84,6 @@ static void load_modules(void)
 		free(entries);
 }
 
-/* Gives the children of a cgroup each controller that it has itself. */
-static void enable_controllers(const char *cgroup)
-{
-	char path[PATH_MAX], names[256], word[64];
-	snprintf(path, sizeof path, "%s/cgroup.controllers", cgroup);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t length = fd < 0 ? -1 : read(fd, names, sizeof names - 1);
-	if (fd >= 0)
-		close(fd);
-	if (length < 0) {
-		warn("cannot read %s: %s", path, strerror(errno));
-		return;
-	}
-	names[length] = 0;
-	snprintf(path, sizeof path, "%s/cgroup.subtree_control", cgroup);
-	for (char *name = strtok(names, " \n"); name; name = strtok(NULL, " \n")) {
-		int n = snprintf(word, sizeof word, "+%s", name);
-		fd = open(path, O_WRONLY | O_CLOEXEC);
-		/* One by one: a controller that refuses must not take the others with it. */
-		if (fd < 0 || write(fd, word, (size_t)n) != n)
-			warn("cannot enable %s in %s: %s", name, cgroup, strerror(errno));
-		if (fd >= 0)
-			close(fd);
-	}
-}
-
-static int make_cgroups(void)
-{
-	enable_controllers(CGROUP);
-	if (mkdir(CGROUP "/zone", 0755) != 0 || mkdir(CGROUP "/agent", 0755) != 0)
-		warn("cannot make the cgroups: %s", strerror(errno));
-	enable_controllers(CGROUP "/zone");
-	return open(CGROUP "/agent", O_PATH | O_DIRECTORY | O_CLOEXEC); /* -1: the agent stays in PID 1's */
-}
-
 /* 127.0.0.1 for everybody; a kernel without a network has none. */
 static void raise_loopback(void)
 {

@@ -127,8 +127,9 @@ bool powering_off(void);
 int power_off_tick(void);     /* does not return when it is time; ms until then */
 _Noreturn void leave(int code); /* sync, unmount, power off; in the foreground exit(code) */
 
-/* boot.c, root.c: the start of a zone */
+/* boot.c, root.c, cgroups.c: the start of a zone */
 void boot(struct agent_command *command);
+int make_cgroups(void); /* the agent's, as a descriptor; -1: none */
 void switch_root(const char *serial, int64_t patience_ms); /* from the initramfs to the disk with that serial; fatal */
 
 /* spec.c: a spec, mapped and checked in the child */
