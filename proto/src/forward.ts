@@ -210,6 +210,7 @@ export function pumpMessages(
     });
     // A server's call.
     call.on("cancelled", () => finish(new ZoneError({ code: "CANCELLED", reason: "CANCELLED", message: "cancelled" })));
+    reader.resume();
     call.resume();
   });
 }
