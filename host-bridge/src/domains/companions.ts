@@ -42,11 +42,13 @@ export async function adoptCompanions(records: readonly CompanionRecord[]): Prom
 
 /** INTERNAL/COMPANION_FAILED when one has ended already: what is wrong with arguments or host, they say so within milliseconds. */
 export async function checkRunning(companions: readonly Companion[], directory: string): Promise<void> {
+  const reasons: string[] = [];
   for (const companion of companions) {
-    if (!(await within(companion.process.exited(), 0))) continue;
-    const why = await whyEnded(companion, directory, await companion.process.exited());
-    throw bridgeError("INTERNAL", "COMPANION_FAILED", `a zone cannot be made: ${why}`);
+    if (await within(companion.process.exited(), 0))
+      reasons.push(await whyEnded(companion, directory, await companion.process.exited()));
   }
+  if (reasons.length > 0)
+    throw bridgeError("INTERNAL", "COMPANION_FAILED", `a zone cannot be made: ${reasons.join("; ")}`);
 }
 
 /** Ends them and waits until they are gone. */

@@ -71,7 +71,7 @@ export async function openUserNetwork(host: NetworkHost, directory: string): Pro
     // It is started as root and takes its identity itself, after it has made the namespaces that it locks itself into.
     const passt = await startCompanion("passt", {
       binary: host.passt,
-      args: passtArgs({ directory, routes, uid: identity?.uid }),
+      args: passtArgs({ routes, uid: identity?.uid }),
       directory,
       files: [passtEnd],
       identity: undefined,
@@ -100,12 +100,12 @@ export function networkFacts({ four, six }: Routes): NetworkFacts {
   };
 }
 
-/** passt(1). Descriptor 3 is the socket. Nothing comes in, and nothing is answered that the guest is told by its agent already. */
-export function passtArgs(options: { directory: string; routes: Routes; uid: number | undefined }): string[] {
-  const { directory, routes, uid } = options;
+/** passt(1). Descriptor 3 is the socket; messages go to stderr's file, no more than so many. Nothing comes in, and nothing is answered that the guest is told by its agent already. */
+export function passtArgs(options: { routes: Routes; uid: number | undefined }): string[] {
+  const { routes, uid } = options;
   return [
     ...["--foreground", "--quiet", "--fd", "3"],
-    ...["--log-file", `${directory}/passt.messages`, "--log-size", String(PASST_LOG_BYTES)],
+    ...["--log-file", "/proc/self/fd/2", "--log-size", String(PASST_LOG_BYTES)],
     ...(uid === undefined ? [] : ["--runas", `${uid}:${uid}`]),
     ...["--tcp-ports", "none", "--udp-ports", "none", "--no-map-gw"],
     ...["--no-dhcp", "--no-dhcpv6", "--no-ra", "--mtu", String(MTU)],

@@ -66,11 +66,12 @@ async function start(virtiofsd: string, directory: string, share: DomainShare, s
 /**
  * virtiofsd in a mount namespace of its own. It has no option to serve a folder read-only, so there the folder is mounted over itself,
  * read-only, before it starts: nothing that a zone can say to it writes through that, since it has given up CAP_SYS_ADMIN by then.
- * What is mounted below a read-only folder is not served: it would be writable.
+ * What is mounted below a read-only folder is not served: it would be writable. The tmpfs takes its lock file, named for the socket.
  */
 export function shareCommand(virtiofsd: string, { path, readOnly }: DomainShare, socket: string): string[] {
   const readOnlyMount = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && ';
-  const script = `${readOnly ? readOnlyMount : ""}exec "$2" -f --socket-path="$3" -o source="$1" -o cache=auto -o xattr -o log_level=warn`;
+  const locks = "mkdir -p /var/run/virtiofsd && mount -t tmpfs -o size=64k,mode=700 tmpfs /var/run/virtiofsd && ";
+  const script = `${locks}${readOnly ? readOnlyMount : ""}exec "$2" -f --socket-path="$3" -o source="$1" -o cache=auto -o xattr -o log_level=warn`;
   return [
     "unshare",
     "--mount",
