@@ -16,7 +16,7 @@ import { CgroupTree } from "./cgroup/cgroup-tree.js";
 import { OomLog } from "./cgroup/oom-log.js";
 import { cgroupService } from "./cgroup/service.js";
 import { type CgroupNews, CgroupWatcher } from "./cgroup/watcher.js";
-import { ContainerTable, type ContainerTableOptions } from "./container/container-table.js";
+import type { ContainerTableOptions } from "./container/container-table.js";
 import { rewriteEtcFiles } from "./container/etc-files.js";
 import { containerService } from "./container/service.js";
 import { agentError, describe } from "./errors.js";
@@ -30,8 +30,6 @@ import { ZoneNames } from "./network/names.js";
 import { networkService } from "./network/service.js";
 import { ZoneFiles } from "./network/zone-files.js";
 import { ZoneNetwork } from "./network/zone-network.js";
-import { OffsetFile } from "./process/offset-file.js";
-import { ProcessTable } from "./process/process-table.js";
 import { processService } from "./process/service.js";
 import { addRawServices, type Health, type RawServices } from "./raw-services.js";
 import { EventHub } from "./system/event-hub.js";
@@ -40,6 +38,7 @@ import { bootId, initStartedMs } from "./system/info.js";
 import type { LogRing } from "./system/log-ring.js";
 import { systemService } from "./system/service.js";
 import type { ZoneEvent } from "./system/zone-event.js";
+import { Workload, type WorkloadOptions } from "./workload.js";
 
 /** What the agent is made of; main.ts chooses it. */
 export interface AgentOptions {
@@ -56,6 +55,8 @@ export interface AgentOptions {
   /** What the File service calls the zone's root. */
   zoneRoot: string;
   containers: Pick<ContainerTableOptions, "directory" | "cgroups" | "sysBlock" | "dev">;
+  /** What the agent itself runs in the zone. */
+  programs: WorkloadOptions["programs"];
   /** Whether the loopback is to be brought up when it is not. */
   raiseLoopback: boolean;
   /** Imports reflection.ts. */
@@ -73,8 +74,7 @@ export class Agent {
   readonly #cgroupNews = new EventHub<CgroupNews>(Date.now);
   readonly #cgroups: CgroupTree;
   readonly #cgroupWatcher: CgroupWatcher | undefined;
-  readonly #processes: ProcessTable;
-  readonly #containers: ContainerTable;
+  readonly #workload: Workload;
   readonly #mounts: MountTable;
   readonly #upkeep: MountUpkeep;
   readonly #names: ZoneNames;
@@ -95,7 +95,7 @@ export class Agent {
     this.#cgroupWatcher = root === undefined ? undefined : new CgroupWatcher(root, new OomLog(), this.#onCgroupNews);
     this.#cgroups = new CgroupTree({
       ...{ root, sysBlock },
-      isContainer: (id) => this.#containers.get(id) !== undefined,
+      isContainer: (id) => this.#workload.containers.get(id) !== undefined,
       made: (path) => this.#cgroupWatcher?.watch(path),
       removed: (path) => this.#cgroupWatcher?.forget(path),
       now: Date.now,
@@ -111,67 +111,34 @@ export class Agent {
       );
     };
     const initPid = (id: string) => {
-      const init = this.#processes.initOf(id)?.state;
+      const init = this.#workload.processes.initOf(id)?.state;
       return init?.name === "running" ? init.pid : undefined;
     };
     this.#mounts = new MountTable({
       ...{ runDir, sysBlock, dev: options.containers.dev, initPid },
-      container: (id) => this.#containers.get(id),
+      container: (id) => this.#workload.containers.get(id),
     });
     this.#upkeep = new MountUpkeep(this.#mounts, (message) => log.warn(message));
-    this.#containers = new ContainerTable({
-      ...options.containers,
-      names: this.#names,
-      running: (id) => this.#processes.initOf(id) !== undefined,
-      initPid,
-      created: (id) => {
-        log.info({ container: id }, "container created");
-        this.#cgroupWatcher?.watch(id);
-        this.#events.publish({ containerCreated: { id } });
-      },
-      deleted: (id) => {
-        log.info({ container: id }, "container deleted");
-        this.#cgroupWatcher?.forget(id);
-        this.#events.publish({ containerDeleted: { id } });
-      },
-      now: Date.now,
+    this.#workload = new Workload({
+      ...{ init, log, runDir, programs: options.programs, events: this.#events, cgroups: this.#cgroups },
+      containers: { ...options.containers, names: this.#names, mounts: this.#mounts },
+      watchCgroup: (id) => this.#cgroupWatcher?.watch(id),
+      forgetCgroup: (id) => this.#cgroupWatcher?.forget(id),
+      processEnded: () => this.#collector.processEnded(),
     });
-    this.#forwarding = new Forwarding((id) => this.#containers.rootOf(id));
-    this.#processes = new ProcessTable({
-      init,
-      offsets: new OffsetFile(join(options.identity.runDir, "stdio-offsets")),
-      container: (id) => this.#containers.get(id),
-      observer: {
-        started: ({ meta: { id, containerId } }, pid) => {
-          log.info({ process: id, container: containerId, pid }, "process started");
-          this.#events.publish({ processStarted: { id, containerId, pid } });
-        },
-        ended: ({ meta: { id, containerId }, state }) => {
-          if (state.name === "failed") {
-            log.info({ process: id, container: containerId, reason: state.failure.reason }, "process not started");
-          } else if (state.name === "exited") {
-            this.#collector.processEnded();
-            const { code, signal } = state.exit;
-            log.info({ process: id, container: containerId, code, signal }, "process ended");
-            this.#events.publish({ processEnded: { id, containerId, code, signal } });
-          }
-        },
-        trouble: (message) => log.warn(message),
-      },
-      now: Date.now,
-    });
+    this.#forwarding = new Forwarding((id) => this.#workload.containers.rootOf(id));
   }
 
   /** Makes the agent, and takes up what an earlier one left when it was restarted. */
   static async start(options: AgentOptions): Promise<Agent> {
     const agent = new Agent(options);
-    await agent.#containers.recover();
+    await agent.#workload.containers.recover();
     agent.#mounts.recover();
     agent.#upkeep.recover();
     if (options.raiseLoopback) await agent.#raiseLoopback();
     for (const path of agent.#cgroups.paths()) agent.#cgroupWatcher?.watch(path);
     if (options.init.restarts > 0) {
-      const taken = agent.#processes.recover(await options.init.list());
+      const taken = agent.#workload.processes.recover(await options.init.list());
       options.log.warn({ restarts: options.init.restarts, processes: taken }, "the agent was restarted");
     }
     return agent;
@@ -210,14 +177,14 @@ export class Agent {
       );
     };
     const server = new grpc.Server();
-    server.addService(ProcessService, processService(this.#processes, admit));
-    server.addService(
-      ContainerService,
-      containerService(this.#containers, (id) => this.#processes.initOf(id)?.id, admit),
-    );
+    server.addService(ProcessService, processService(this.#workload.processes, admit));
+    const { processes, containers, control } = this.#workload;
+    const { sysBlock } = this.#options.containers;
+    const initOf = (id: string) => processes.initOf(id);
+    server.addService(ContainerService, containerService({ containers, control, sysBlock, initOf, admit }));
     server.addService(
       MountService,
-      mountService(this.#mounts, this.#upkeep, (id) => this.#containers.get(id), admit),
+      mountService(this.#mounts, this.#upkeep, (id) => this.#workload.containers.get(id), admit),
     );
     server.addService(CgroupService, cgroupService(this.#cgroups, this.#cgroupNews, admit));
     server.addService(
@@ -225,7 +192,10 @@ export class Agent {
       networkService({ network: this.#network, names: this.#names, forwarding: this.#forwarding }, admit),
     );
     const { zoneRoot } = this.#options;
-    server.addService(FileService, fileService({ zoneRoot, rootOf: (id) => this.#containers.rootOf(id), admit }));
+    server.addService(
+      FileService,
+      fileService({ zoneRoot, rootOf: (id) => this.#workload.containers.rootOf(id), admit }),
+    );
     server.addService(SystemService, this.#systemService());
     let raw: Promise<RawServices> | undefined;
     const load = () => {
@@ -242,8 +212,10 @@ export class Agent {
   readonly #onCgroupNews = (news: CgroupNews): void => {
     this.#cgroupNews.publish(news);
     const [id = ""] = news.path.split("/");
-    if (!news.oomKill || !this.#containers.get(id)) return;
+    const container = this.#workload.containers.get(id);
+    if (!news.oomKill || !container) return;
     const { count, victims } = news.oomKill;
+    this.#workload.outOfMemory(container, count ?? 0);
     this.#options.log.warn({ container: id, count, victims: victims?.map(({ pid }) => pid) }, "out of memory");
     this.#events.publish({ containerOom: { id, count, victims } });
   };

@@ -83,7 +83,7 @@ beforeAll(async () => {
 afterAll(async () => {
   const status = await agent?.stop();
   for (const device of devices) execFileSync("losetup", ["-d", device]);
-  if (existsSync(cgroups)) execFileSync("rmdir", [cgroups]);
+  if (existsSync(cgroups)) execFileSync("rmdir", ["--ignore-fail-on-non-empty", cgroups]);
   rmSync(work, { recursive: true, force: true });
   expect(status).toBe(0);
 });
@@ -127,7 +127,22 @@ describe("a container", () => {
     expect(result.stderr.toString()).toBe("");
     expect(result.stdout.toString().split("\n")).toEqual([
       ...["box-host", "from the image", "box-host", "nameserver 10.0.0.53", "10.0.0.9\tnine neun", "/root", "0", "0"],
-      ...["fd", "full", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"],
+      ...[
+        "fd",
+        "full",
+        "mqueue",
+        "null",
+        "ptmx",
+        "pts",
+        "random",
+        "shm",
+        "stderr",
+        "stdin",
+        "stdout",
+        "tty",
+        "urandom",
+        "zero",
+      ],
       ...["new", "full", "read-only", "751", "666", "1777", "1", ""],
     ]);
     const web = await agent.exec({ spec: { containerId: "box", argv: sh("id -u; id -G; echo $HOME"), user: "web" } })

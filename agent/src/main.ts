@@ -62,6 +62,11 @@ async function main(): Promise<void> {
       dev: env.ZONE_DEV ?? "/dev",
     },
     raiseLoopback: insideZone || env.ZONE_RAISE_LOOPBACK === "1",
+    programs: {
+      init: env.ZONE_TRUE ?? "/sbin/zone-init",
+      node: process.execPath,
+      crun: env.ZONE_CRUN ?? "/bin/crun",
+    },
     loadRawServices: async (services, health): Promise<RawServices> => {
       // Not a literal, so that the bundler leaves it a file of its own beside this one.
       const file = import.meta.url.endsWith(".mjs") ? "./reflection.mjs" : "./reflection.js";

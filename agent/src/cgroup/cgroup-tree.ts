@@ -87,7 +87,8 @@ export class CgroupTree {
     const walk = (path: string) => {
       if (paths.length > 2 * CGROUP_LIMITS.cgroups || path.split("/").length > CGROUP_LIMITS.depth) return;
       for (const entry of readdirSync(join(root, path), { withFileTypes: true })) {
-        if (!entry.isDirectory()) continue;
+        // A leaf of the agent's (process/zone-cgroups.ts) begins with a dot: no client's can.
+        if (!entry.isDirectory() || entry.name.startsWith(".")) continue;
         const child = path === "" ? entry.name : `${path}/${entry.name}`;
         paths.push(child);
         walk(child);

@@ -1,28 +1,12 @@
-import { existsSync, mkdirSync, rmdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
+import { applySettings, type Setting } from "../cgroup/resources.js";
 import { errnoOf } from "../errors.js";
-import type { CgroupLimits } from "./request.js";
-
-/** cpu.max counts in microseconds of each period; the kernel takes no quota below a millisecond. */
-const CPU_PERIOD_US = 100_000;
-const CPU_QUOTA_MIN_US = 1000;
-
-/** The files of a cgroup and what goes in them, for these limits; Documentation/admin-guide/cgroup-v2.rst. */
-export function limitFiles({ cpuMillis, memoryBytes, pids }: CgroupLimits): [file: string, value: string][] {
-  const files: [string, string][] = [];
-  if (cpuMillis !== undefined) {
-    const quota = Math.max((cpuMillis * CPU_PERIOD_US) / 1000, CPU_QUOTA_MIN_US);
-    files.push(["cpu.max", `${quota} ${CPU_PERIOD_US}`]);
-  }
-  if (memoryBytes !== undefined) files.push(["memory.max", String(memoryBytes)]);
-  if (pids !== undefined) files.push(["pids.max", String(pids)]);
-  return files;
-}
 
 /** Lets the children of the cgroup `parent` have limits; those that this kernel has not are left out. Once per start. */
 export function enableControllers(parent: string): void {
-  for (const controller of ["cpu", "memory", "pids", "io"]) {
+  for (const controller of ["cpu", "memory", "pids", "io", "cpuset", "hugetlb"]) {
     try {
       writeFileSync(join(parent, "cgroup.subtree_control"), `+${controller}`);
     } catch (error) {
@@ -31,34 +15,56 @@ export function enableControllers(parent: string): void {
   }
 }
 
-/** Makes the cgroup `path` with these limits. Leaves nothing when it fails. */
-export function createCgroup(path: string, limits: CgroupLimits): void {
+/** Makes the cgroup `path` with these settings. Leaves nothing when it fails. */
+export function createCgroup(path: string, settings: readonly Setting[]): void {
   mkdirSync(path);
   try {
-    for (const [file, value] of limitFiles(limits)) writeFileSync(join(path, file), value);
+    applySettings(path, settings);
   } catch (error) {
     rmdirSync(path);
     throw error;
   }
 }
 
+/** SIGKILL to all that is in it and below. */
+export function killCgroup(path: string): void {
+  try {
+    writeFileSync(join(path, "cgroup.kill"), "1", { flag: "r+" });
+  } catch (error) {
+    // It is gone, with all that was in it; or the kernel is older than 5.14, and what is left holds the cgroup up.
+    if (!["ENOENT", "ENODEV"].includes(errnoOf(error) ?? "")) throw error;
+  }
+}
+
 const REMOVE_DEADLINE_MS = 5000;
 const REMOVE_POLL_MS = 5;
 
-/** Ends what is left in a cgroup and removes it. Throws EBUSY when something does not end within 5 seconds. */
+/** Ends what is left in a cgroup and removes it, with those below. Throws EBUSY when something does not end within 5 seconds. */
 export async function removeCgroup(path: string): Promise<void> {
   const deadline = performance.now() + REMOVE_DEADLINE_MS;
-  if (existsSync(join(path, "cgroup.kill"))) writeFileSync(join(path, "cgroup.kill"), "1");
+  killCgroup(path);
   for (;;) {
     try {
-      rmdirSync(path);
+      removeBelow(path);
       return;
     } catch (error) {
-      const code = errnoOf(error);
-      if (code === "ENOENT") return;
       // A killed process leaves its cgroup a moment after it was reaped.
-      if (code !== "EBUSY" || performance.now() >= deadline) throw error;
+      if (errnoOf(error) !== "EBUSY" || performance.now() >= deadline) throw error;
     }
     await setTimeout(REMOVE_POLL_MS);
+  }
+}
+
+function removeBelow(path: string): void {
+  if (!existsSync(path)) return;
+  try {
+    rmdirSync(path);
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return;
+    const below = errnoOf(error) === "EBUSY" ? readdirSync(path, { withFileTypes: true }) : [];
+    const children = below.filter((entry) => entry.isDirectory());
+    if (children.length === 0) throw error;
+    for (const child of children) removeBelow(join(path, child.name));
+    rmdirSync(path);
   }
 }

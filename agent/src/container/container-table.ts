@@ -1,38 +1,43 @@
-import { closeSync, constants, existsSync, openSync, readdirSync, readFileSync } from "node:fs";
+import { closeSync, constants, existsSync, mkdirSync, openSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { agentError } from "../errors.js";
+import { attachDevicePolicy } from "@zone/native";
+import { blockSerials } from "../cgroup/block-serials.js";
+import { type Setting, settingsOf } from "../cgroup/resources.js";
+import { agentError, errnoOf } from "../errors.js";
 import { LIMITS } from "../limits.js";
 import { type BlockPaths, findBlockDevice } from "../mount/block-device.js";
-import type { ContainerPlace } from "../process/process-table.js";
-import { writeAtomically } from "../system/identity.js";
+import type { MountTable } from "../mount/mount-table.js";
+import type { ZoneProcess } from "../process/process.js";
 import { createCgroup, removeCgroup } from "./cgroup.js";
+import { bundleOf, type Container, toContainer } from "./container.js";
+import { unknownContainer } from "./container-errors.js";
+import { deviceRules, devicesFor } from "./devices.js";
 import type { ZonePart } from "./etc-files.js";
+import type { NamespaceHolders } from "./holders.js";
+import type { Crun } from "./oci/crun.js";
 import { type OpenRoot, openRoot } from "./open-root.js";
 import type { ContainerSpec } from "./request.js";
-import { buildRoot, destroyRoot } from "./root.js";
-
-/** What is kept of a container; the file state.json in its folder is this. */
-interface ContainerState {
-  id: string;
-  hostname: string;
-  readOnly: boolean;
-  /** Milliseconds since 1970. */
-  createdAt: number;
-}
-
-export interface Container extends ContainerPlace, ContainerState {}
+import { buildRoot, destroyRoot, type RootPlan } from "./root.js";
+import { SharedNamespaces } from "./shared-namespaces.js";
+import { markStopped, newState, readState, stateBytes, stateFiles, writeState } from "./state.js";
+import { setNetworkSysctls } from "./sysctls.js";
 
 export interface ContainerTableOptions extends BlockPaths {
   /** /run/zone/containers */
   directory: string;
   /** /sys/fs/cgroup/zone; undefined where there is no cgroup2: containers then have no cgroup, and no limits. */
   cgroups: string | undefined;
+  mounts: Pick<MountTable, "mountInto" | "unmountAll" | "openZoneSource">;
+  holders: NamespaceHolders;
+  crun: Crun;
+  /** Throws INVALID_SECCOMP when a profile cannot be compiled. */
+  checkProfile(container: Container): void;
   /** What the zone adds to its containers' /etc/hosts and resolv.conf. */
   names?: ZonePart;
-  /** Whether the container's init lives. */
-  running(id: string): boolean;
-  /** The container's init, in the zone's pid namespace, while it runs. */
-  initPid(id: string): number | undefined;
+  /** The container's init, while it lives. */
+  initOf(id: string): ZoneProcess | undefined;
+  /** Kills the container's init, and waits for its end. */
+  killInit(id: string): Promise<void>;
   created(id: string): void;
   deleted(id: string): void;
   /** Milliseconds since 1970. */
@@ -45,13 +50,25 @@ export class ContainerTable {
   readonly #byId = new Map<string, Container>();
   /** Ids that are being created or deleted. */
   readonly #busy = new Set<string>();
+  readonly #shared: SharedNamespaces;
 
   constructor(options: ContainerTableOptions) {
     this.#options = options;
+    this.#shared = new SharedNamespaces({
+      directory: options.directory,
+      holders: options.holders,
+      container: (id) => this.get(id),
+      initOf: options.initOf,
+    });
   }
 
   get all(): Iterable<Container> {
     return this.#byId.values();
+  }
+
+  /** Whose namespaces containers have. */
+  get shared(): SharedNamespaces {
+    return this.#shared;
   }
 
   /** Undefined also while it is being deleted: nothing may start in it any more. */
@@ -59,15 +76,22 @@ export class ContainerTable {
     return this.#busy.has(id) ? undefined : this.#byId.get(id);
   }
 
-  /** The container's root, for who works with its files: see openRoot. CONTAINER_UNKNOWN. */
-  rootOf(id: string): OpenRoot {
+  /** Throws CONTAINER_UNKNOWN. */
+  find(id: string): Container {
     const container = this.get(id);
     if (!container) throw unknownContainer(id);
-    return openRoot(container.rootfs, this.#options.initPid(id));
+    return container;
   }
 
-  /** Makes a container; all of it or, when it fails, nothing. */
-  async create(spec: ContainerSpec): Promise<Container> {
+  /** The container's root, for who works with its files: see openRoot. CONTAINER_UNKNOWN. */
+  rootOf(id: string): OpenRoot {
+    const { rootfs } = this.find(id);
+    const init = this.#options.initOf(id)?.state;
+    return openRoot(rootfs, init?.name === "running" ? init.pid : undefined);
+  }
+
+  /** Makes a container; all of it or, when it fails, nothing. Given up when `signal` is aborted while it waits for a disk. */
+  async create(spec: ContainerSpec, signal?: AbortSignal): Promise<Container> {
     const { id } = spec;
     if (this.#byId.has(id) || this.#busy.has(id)) {
       throw agentError("ALREADY_EXISTS", "CONTAINER_EXISTS", `there is a container "${id}" already`, {
@@ -83,21 +107,22 @@ export class ContainerTable {
     }
     this.#busy.add(id);
     try {
-      const device = await findBlockDevice(spec.blockSerial, spec.waitMs, this.#options);
-      const container = await this.#build(spec, device);
+      const container = await this.#make(spec, signal);
       this.#byId.set(id, container);
-      this.#options.created(id);
-      return container;
     } finally {
       this.#busy.delete(id);
     }
+    this.#options.created(id);
+    return this.find(id);
   }
 
-  /** Unmounts and forgets; CONTAINER_UNKNOWN, or CONTAINER_RUNNING while its init lives. */
-  async delete(id: string): Promise<void> {
-    const container = this.get(id);
-    if (!container) throw unknownContainer(id);
-    if (this.#options.running(id)) {
+  /**
+   * Unmounts and forgets; CONTAINER_UNKNOWN, or CONTAINER_RUNNING while its init lives: with `force` it, and all that is in the
+   * container, is killed first.
+   */
+  async delete(id: string, force = false): Promise<void> {
+    const container = this.find(id);
+    if (this.#options.initOf(id) && !force) {
       throw agentError(
         "FAILED_PRECONDITION",
         "CONTAINER_RUNNING",
@@ -106,59 +131,138 @@ export class ContainerTable {
     }
     this.#busy.add(id);
     try {
+      if (force) await this.#options.killInit(id);
+      if (container.config) await this.#options.crun.delete(bundleOf(container));
       if (container.cgroup !== undefined) closeSync(container.cgroup);
       container.cgroup = undefined;
-      const cgroup = this.#cgroupOf(id);
-      if (cgroup !== undefined) await removeCgroup(cgroup);
-      destroyRoot(this.#baseOf(id));
+      if (container.cgroupPath !== undefined) await removeCgroup(container.cgroupPath);
+      this.#options.mounts.unmountAll(container);
+      destroyRoot(container.base);
       this.#byId.delete(id);
+      this.#shared.release(container);
     } finally {
       this.#busy.delete(id);
     }
     this.#options.deleted(id);
   }
 
+  /** Its init has been reaped. */
+  initEnded(id: string): void {
+    const container = this.#byId.get(id);
+    if (!container || container.stopped) return;
+    container.stopped = true;
+    // Where the container is being deleted this has nobody to tell any more.
+    if (existsSync(join(container.base, "state.json"))) markStopped(container.base);
+  }
+
   /** Takes up the containers that an earlier agent made, and removes what it had half made. */
   async recover(): Promise<void> {
-    const { directory, cgroups } = this.#options;
-    const states: ContainerState[] = [];
+    const { directory } = this.#options;
+    const found: Container[] = [];
     for (const id of existsSync(directory) ? readdirSync(directory) : []) {
-      const file = join(directory, id, "state.json");
-      if (existsSync(file)) states.push(JSON.parse(readFileSync(file, "utf8")) as ContainerState);
-      else destroyRoot(this.#baseOf(id));
+      const base = join(directory, id);
+      const kept = readState(base);
+      if (kept) {
+        found.push(toContainer(kept, this.#openPlaces(id)));
+        continue;
+      }
+      const cgroup = this.#cgroupOf(id);
+      if (cgroup !== undefined) await removeCgroup(cgroup);
+      destroyRoot(base);
     }
-    for (const state of states.sort((a, b) => a.createdAt - b.createdAt)) this.#byId.set(state.id, this.#open(state));
-    if (cgroups === undefined) return;
-    for (const entry of readdirSync(cgroups, { withFileTypes: true })) {
-      if (entry.isDirectory() && !this.#byId.has(entry.name)) await removeCgroup(join(cgroups, entry.name));
+    for (const container of found.sort((a, b) => a.createdAt - b.createdAt)) {
+      this.#byId.set(container.id, container);
+      this.#shared.recover(container);
     }
   }
 
-  async #build(spec: ContainerSpec, device: string): Promise<Container> {
-    const { id, hostname, readOnly } = spec;
-    const cgroup = this.#cgroupOf(id);
-    const base = this.#baseOf(id);
-    const state = { id, hostname, readOnly, createdAt: this.#options.now() };
-    if (cgroup !== undefined) createCgroup(cgroup, spec.limits);
+  async #make(spec: ContainerSpec, signal: AbortSignal | undefined): Promise<Container> {
+    const settings = settingsOf(spec.limits, (serial) => this.#deviceNumber(serial));
+    const state = newState(spec, this.#options.now());
+    await this.#shared.acquire(state, spec);
     try {
-      buildRoot(base, device, spec, cgroup, this.#options.names);
+      const source = await this.#source(spec, signal);
+      try {
+        return await this.#build(spec, state, source, settings);
+      } finally {
+        if (source?.kind === "folder") closeSync(source.fd);
+      }
     } catch (error) {
-      if (cgroup !== undefined) await removeCgroup(cgroup);
+      this.#shared.release(state);
       throw error;
     }
-    // Last: a folder without it is half made.
-    writeAtomically(join(base, "state.json"), JSON.stringify(state));
-    return this.#open(state);
   }
 
-  #open(state: ContainerState): Container {
-    const path = this.#cgroupOf(state.id);
-    const cgroup = path === undefined ? undefined : openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
-    return { ...state, rootfs: join(this.#baseOf(state.id), "rootfs"), cgroup };
+  async #source({ root: { source } }: ContainerSpec, signal: AbortSignal | undefined): Promise<RootPlan["source"]> {
+    switch (source.kind) {
+      case "disk": {
+        const device = await findBlockDevice(source.serial, source.waitMs, this.#options, signal);
+        return { kind: "disk", device, fsType: source.fsType };
+      }
+      case "mount":
+        return { kind: "folder", fd: this.#options.mounts.openZoneSource(source.source), direct: source.direct };
+      case "empty":
+        return undefined;
+    }
   }
 
-  #baseOf(id: string): string {
-    return join(this.#options.directory, id);
+  async #build(
+    spec: ContainerSpec,
+    state: ReturnType<typeof newState>,
+    source: RootPlan["source"],
+    settings: readonly Setting[],
+  ): Promise<Container> {
+    const { id, kind } = spec;
+    const base = join(this.#options.directory, id);
+    const own = kind.name === "own" ? kind.settings : undefined;
+    const devices = own ? devicesFor(own, this.#options.dev) : [];
+    const files = stateFiles(spec, state);
+    const cgroup = this.#cgroupOf(id);
+    // The folder first: by it a restarted agent knows whose a cgroup is.
+    mkdirSync(base, { recursive: true });
+    const undo: (() => unknown)[] = [() => destroyRoot(base)];
+    try {
+      if (cgroup !== undefined) {
+        makeCgroup(id, cgroup, settings);
+        undo.push(() => removeCgroup(cgroup));
+      }
+      buildRoot(base, {
+        ...{ spec, source, cgroup, devices, names: this.#options.names },
+        sharedMemory: this.#shared.sharedMemory(state, own?.shmBytes ?? 0),
+        ownBytes: stateBytes(files),
+      });
+      const places = this.#openPlaces(id);
+      undo.push(() => places.cgroup !== undefined && closeSync(places.cgroup));
+      const rules = own ? deviceRules(devices, own.privileged) : undefined;
+      if (rules && places.cgroup !== undefined) attachDevicePolicy(places.cgroup, rules, false);
+      if (own) setNetworkSysctls(own.sysctls);
+      const mounted = { id, rootfs: places.rootfs };
+      if (spec.mounts.length > 0) undo.push(() => this.#options.mounts.unmountAll(mounted));
+      for (const mount of spec.mounts) await this.#options.mounts.mountInto(mounted, mount);
+      // Last: a folder without state.json is half made.
+      writeState(base, files);
+      const kept = readState(base);
+      if (!kept) throw new Error(`the state of container "${id}" has not been kept`);
+      const container = toContainer(kept, places);
+      if (state.seccomp === "profile") this.#options.checkProfile(container);
+      return container;
+    } catch (error) {
+      for (const step of undo.reverse()) await step();
+      throw error;
+    }
+  }
+
+  #deviceNumber(wanted: string): string | undefined {
+    for (const [number, serial] of blockSerials(this.#options.sysBlock)) if (serial === wanted) return number;
+    return undefined;
+  }
+
+  #openPlaces(id: string): Pick<Container, "base" | "rootfs" | "cgroupPath" | "cgroup"> {
+    const base = join(this.#options.directory, id);
+    const cgroupPath = this.#cgroupOf(id);
+    const flags = constants.O_RDONLY | constants.O_DIRECTORY;
+    const cgroup = cgroupPath === undefined ? undefined : openSync(cgroupPath, flags);
+    return { base, rootfs: join(base, "rootfs"), cgroupPath, cgroup };
   }
 
   #cgroupOf(id: string): string | undefined {
@@ -166,9 +270,14 @@ export class ContainerTable {
   }
 }
 
-function unknownContainer(id: string): Error {
-  const name = id.slice(0, LIMITS.idLength);
-  return agentError("NOT_FOUND", "CONTAINER_UNKNOWN", `there is no container "${name}"`, {
-    resource: { type: "container", name },
-  });
+/** CONTAINER_EXISTS for the name of somebody's cgroup. */
+function makeCgroup(id: string, path: string, settings: readonly Setting[]): void {
+  try {
+    createCgroup(path, settings);
+  } catch (error) {
+    if (errnoOf(error) !== "EEXIST") throw error;
+    throw agentError("ALREADY_EXISTS", "CONTAINER_EXISTS", `there is a cgroup "${id}" that is no container's`, {
+      resource: { type: "cgroup", name: id },
+    });
+  }
 }

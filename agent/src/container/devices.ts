@@ -88,8 +88,19 @@ export interface DeviceNode extends DeviceSpec {
   mode: number;
 }
 
+/** What a container gets of the zone's /dev (`dev`): what it asks for, and when it is privileged all else as well. */
+export function devicesFor(
+  settings: { devices: readonly DeviceSpec[]; privileged: boolean },
+  dev: string,
+): DeviceNode[] {
+  const wanted = findDevices(settings.devices, dev);
+  if (!settings.privileged) return wanted;
+  const names = new Set(wanted.map(({ name }) => name));
+  return [...wanted, ...allDevices(dev).filter(({ name }) => !names.has(name))];
+}
+
 /** Looks the devices up in the zone's /dev (`dev`). DEVICE_NOT_FOUND, or INVALID_DEVICE for what is no device. */
-export function findDevices(devices: readonly DeviceSpec[], dev: string): DeviceNode[] {
+function findDevices(devices: readonly DeviceSpec[], dev: string): DeviceNode[] {
   return devices.map((device) => {
     const node = readNode(join(dev, device.path.slice("/dev/".length)), device);
     if (node) return node;
@@ -98,7 +109,7 @@ export function findDevices(devices: readonly DeviceSpec[], dev: string): Device
 }
 
 /** All of the zone's devices, for a privileged container; what a container has of its own is left out. */
-export function allDevices(dev: string): DeviceNode[] {
+function allDevices(dev: string): DeviceNode[] {
   const nodes: DeviceNode[] = [];
   const walk = (folder: string) => {
     for (const entry of readdirSync(join(dev, folder), { withFileTypes: true })) {
@@ -139,7 +150,7 @@ function deviceNumber(rdev: number): { major: number; minor: number } {
   };
 }
 
-/** Makes the nodes in the folder `dev` of a container, in which nothing runs yet. One that is there already is replaced by nothing. */
+/** Makes the nodes in the folder `dev` of a container, in which nothing runs yet. INVALID_DEVICE for a name that is taken. */
 export function makeNodes(dev: string, nodes: readonly DeviceNode[]): void {
   for (const { name, type, major, minor, mode, uid, gid } of nodes) {
     const path = join(dev, name);

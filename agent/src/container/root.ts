@@ -1,71 +1,75 @@
-import {
-  chmodSync,
-  chownSync,
-  constants,
-  lstatSync,
-  mkdirSync,
-  rmdirSync,
-  statSync,
-  symlinkSync,
-  unlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { chmodSync, chownSync, closeSync, constants, mkdirSync, openSync, rmdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { MNT_DETACH, MS, makeNode, mount, unmount } from "@zone/native";
-import { agentError, describe, errnoOf } from "../errors.js";
+import { closeFd, MNT_DETACH, MOUNT_ATTR, MS, moveMount, openTree, setMountAttributes, unmount } from "@zone/native";
+import { errnoOf } from "../errors.js";
+import type { DeviceNode } from "./devices.js";
 import { etcFiles, keepNames, type ZonePart } from "./etc-files.js";
+import { mountFailed, mountOn } from "./mount-on.js";
 import type { ContainerSpec } from "./request.js";
+import { mkdirIn, mountDev, mountEtc, mountSys, type SharedMemory } from "./root-mounts.js";
 
 /**
  * A container's root and all that is mounted for it:
  *
  *     BASE            tmpfs: the writable layer's size is its size, and unmounting it takes all below with it
- *     BASE/lower      the image, read-only
+ *     BASE/lower      the image, or what the zone has mounted elsewhere, read-only
  *     BASE/upper,work the writable layer
- *     BASE/rootfs     overlay of both, with /dev, /sys and files of /etc mounted in it
+ *     BASE/rootfs     overlay of both, with /dev, /sys and files of /etc mounted in it; or the source itself; or a folder
  *     BASE/etc        those files
  *
  * The overlay is there with `read_only` as well, so that mount points which the image lacks can be made; PID 1 then mounts the
- * root read-only. PID 1 also mounts /proc, in the container's own pid namespace. /dev/mqueue is left out: a queue belongs to
- * the ipc namespace of who mounts it, which here is the zone's.
+ * root read-only. PID 1 also mounts /proc and /dev/mqueue, which show the namespaces of who mounts them. Of a container of an
+ * OCI bundle only the layers and the files of /etc are made here; crun mounts the rest.
+ *
+ * BASE/rootfs is a shared mount, and what a container sees is a slave of it: what is mounted here later appears there, and not
+ * the reverse.
  *
  * Nothing runs in the container yet, so the image cannot change a path between a check and its use: a mount point is checked
  * not to be a symbolic link, component by component, and then used by name.
  */
-const NO_PROGRAMS = MS.NOSUID | MS.NODEV | MS.NOEXEC;
+export interface RootPlan {
+  spec: ContainerSpec;
+  /** The disk's device node; or a descriptor of the folder that is the source; undefined for an empty root. */
+  source:
+    | { kind: "disk"; device: string; fsType: string }
+    | { kind: "folder"; fd: number; direct: boolean }
+    | undefined;
+  /** Its folder in cgroupfs, if it has one. */
+  cgroup: string | undefined;
+  /** What the zone adds to its names. */
+  names: ZonePart | undefined;
+  devices: readonly DeviceNode[];
+  sharedMemory: SharedMemory;
+  /** Bytes that the agent's own files of the container may need beside the writable layer. */
+  ownBytes: number;
+}
+
 /** Room for our own files when nothing of the writable layer can be used. */
 const READ_ONLY_BYTES = 1 << 20;
 
-/** Builds BASE and everything in it; `zone` are the names that the zone adds. Leaves nothing when it fails. */
-export function buildRoot(
-  base: string,
-  device: string,
-  spec: ContainerSpec,
-  cgroup: string | undefined,
-  zone?: ZonePart,
-): void {
-  mkdirSync(base, { recursive: true });
-  const bytes = spec.readOnly ? READ_ONLY_BYTES : spec.writableBytes;
-  const size = bytes === undefined ? "" : `size=${bytes},`;
-  try {
-    mountOn("tmpfs", base, "tmpfs", MS.NOSUID, `${size}mode=0755`);
-  } catch (error) {
-    rmdirSync(base);
-    throw error;
+/** Builds all that is in the folder `base`. destroyRoot() undoes it, also when this has thrown. */
+export function buildRoot(base: string, plan: RootPlan): void {
+  mountOn("tmpfs", base, "tmpfs", MS.NOSUID, `${sizeOption(plan)}mode=0755`);
+  for (const name of ["lower", "upper", "work", "rootfs", "etc"]) mkdirSync(join(base, name));
+  const { spec } = plan;
+  const rootfs = join(base, "rootfs");
+  mountLayers(base, plan);
+  mkdirIn(rootfs, "proc");
+  if (spec.kind.name === "own") {
+    mountDev(rootfs, plan.devices, plan.sharedMemory);
+    mountSys(rootfs, plan.cgroup);
   }
-  try {
-    for (const name of ["lower", "upper", "work", "rootfs", "etc"]) mkdirSync(join(base, name));
-    mountImage(base, device, spec);
-    const rootfs = join(base, "rootfs");
-    mkdirIn(rootfs, "proc");
-    mountDev(rootfs);
-    mountSys(rootfs, cgroup);
-    keepNames(base, spec);
-    mountEtc(base, rootfs, etcFiles(spec, zone));
-  } catch (error) {
-    destroyRoot(base);
-    throw error;
-  }
+  keepNames(base, spec);
+  mountEtc(base, rootfs, etcFiles(spec, plan.names));
+  mountOn("", rootfs, "", MS.SHARED | MS.REC, "");
+}
+
+/** Without a limit it is tmpfs's own: half of the zone's memory. An empty root is in the writable layer, and to be filled. */
+function sizeOption({ spec, source, ownBytes }: RootPlan): string {
+  const { readOnly, writableBytes } = spec.root;
+  const unwritten = readOnly && source !== undefined;
+  const bytes = unwritten ? READ_ONLY_BYTES : writableBytes;
+  return bytes === undefined ? "" : `size=${bytes + ownBytes},`;
 }
 
 /** Unmounts BASE with everything in it, also when something is still open there. */
@@ -82,98 +86,43 @@ export function destroyRoot(base: string): void {
   }
 }
 
-function mountImage(base: string, device: string, { fsType }: ContainerSpec): void {
+function mountLayers(base: string, { source }: RootPlan): void {
+  const rootfs = join(base, "rootfs");
+  if (source === undefined) {
+    bindFolder(rootfs, undefined, rootfs);
+    return;
+  }
+  if (source.kind === "folder" && source.direct) {
+    bindFolder("", source.fd, rootfs);
+    return;
+  }
   const [lower, upper] = [join(base, "lower"), join(base, "upper")];
   // Device nodes are of no use in an image: a container's are those of its /dev.
-  mountOn(device, lower, fsType, MS.RDONLY | MS.NODEV, "");
+  if (source.kind === "disk") mountOn(source.device, lower, source.fsType, MS.RDONLY | MS.NODEV, "");
+  else bindFolder("", source.fd, lower);
   const { uid, gid, mode } = statSync(lower);
   chownSync(upper, uid, gid);
   chmodSync(upper, mode & 0o7777);
   const layers = `lowerdir=${lower},upperdir=${upper},workdir=${join(base, "work")}`;
-  mountOn("overlay", join(base, "rootfs"), "overlay", MS.NODEV, layers);
+  mountOn("overlay", rootfs, "overlay", MS.NODEV, layers);
 }
 
-/** Nodes that every container has, as the OCI runtime specification's "Default Devices". */
-const NODES: [name: string, major: number, minor: number][] = [
-  ["null", 1, 3],
-  ["zero", 1, 5],
-  ["full", 1, 7],
-  ["random", 1, 8],
-  ["urandom", 1, 9],
-  ["tty", 5, 0],
-];
-const LINKS: [name: string, target: string][] = [
-  ["fd", "/proc/self/fd"],
-  ["stdin", "/proc/self/fd/0"],
-  ["stdout", "/proc/self/fd/1"],
-  ["stderr", "/proc/self/fd/2"],
-  ["ptmx", "pts/ptmx"],
-];
-
-function mountDev(rootfs: string): void {
-  const dev = mkdirIn(rootfs, "dev");
-  mountOn("tmpfs", dev, "tmpfs", MS.NOSUID | MS.STRICTATIME, "size=64k,mode=0755");
-  for (const [name, major, minor] of NODES) makeNode(join(dev, name), constants.S_IFCHR | 0o666, major, minor);
-  for (const [name, target] of LINKS) symlinkSync(target, join(dev, name));
-  for (const name of ["pts", "shm"]) mkdirSync(join(dev, name));
-  // gid 5 is "tty" in every distribution.
-  const pts = "newinstance,ptmxmode=0666,mode=0620,gid=5";
-  mountOn("devpts", join(dev, "pts"), "devpts", MS.NOSUID | MS.NOEXEC, pts);
-  mountOn("shm", join(dev, "shm"), "tmpfs", NO_PROGRAMS, "mode=1777,size=64m");
-}
-
-function mountSys(rootfs: string, cgroup: string | undefined): void {
-  const sys = mkdirIn(rootfs, "sys");
-  mountOn("sysfs", sys, "sysfs", MS.RDONLY | NO_PROGRAMS, "");
-  if (cgroup === undefined) return;
-  // Its own cgroup alone, as a cgroup namespace would show it.
-  const target = join(sys, "fs/cgroup");
-  mountOn(cgroup, target, "", MS.BIND, "");
-  mountOn("", target, "", MS.BIND | MS.REMOUNT | MS.RDONLY | NO_PROGRAMS, "");
-}
-
-function mountEtc(base: string, rootfs: string, files: Record<string, string>): void {
-  const etc = mkdirIn(rootfs, "etc");
-  for (const [name, text] of Object.entries(files)) {
-    const own = join(base, "etc", name);
-    const target = join(etc, name);
-    writeFileSync(own, text, { mode: 0o644 });
-    const there = lstatSync(target, { throwIfNoEntry: false });
-    if (there && !there.isFile()) {
-      if (there.isDirectory()) throw invalidRoot(`/etc/${name} is a directory`);
-      unlinkSync(target); // a link to where the image's own system would have put it
-    }
-    if (!there?.isFile()) writeFileSync(target, "", { flag: "wx", mode: 0o644 });
-    mountOn(own, target, "", MS.BIND, "");
-  }
-}
-
-/** The directory `name` of the root, made when missing. INVALID_ROOTFS when the image has something else there. */
-function mkdirIn(rootfs: string, name: string): string {
-  const path = join(rootfs, name);
-  const there = lstatSync(path, { throwIfNoEntry: false });
-  if (!there) mkdirSync(path, { mode: 0o755 });
-  else if (!there.isDirectory()) throw invalidRoot(`/${name} is not a directory`);
-  return path;
-}
-
-function invalidRoot(why: string): Error {
-  return agentError("INVALID_ARGUMENT", "INVALID_ROOTFS", `the image cannot be a root: its ${why}`);
-}
-
-/** mount(2) with MOUNT_FAILED. */
-function mountOn(source: string, target: string, type: string, flags: number, data: string): void {
+/** Binds a folder, by its path or (with an empty path) its descriptor, to `target`: without devices. */
+function bindFolder(path: string, fd: number | undefined, target: string): void {
   try {
-    mount(source, target, type, flags, data);
+    const tree = openTree(path, { clone: true, recursive: true }, fd);
+    try {
+      setMountAttributes(tree, { set: MOUNT_ATTR.NODEV });
+      const targetFd = openSync(target, constants.O_RDONLY | constants.O_DIRECTORY);
+      try {
+        moveMount(tree, targetFd);
+      } finally {
+        closeSync(targetFd);
+      }
+    } finally {
+      closeFd(tree);
+    }
   } catch (error) {
-    throw agentError(
-      "INTERNAL",
-      "MOUNT_FAILED",
-      `cannot mount ${source || type || "again"} on ${target}: ${describe(error)}`,
-      {
-        metadata: { source, target, errno: errnoOf(error) ?? "" },
-        cause: error,
-      },
-    );
+    throw mountFailed(path || "the source", target, error);
   }
 }

@@ -40,6 +40,11 @@ export function parseCapabilities(names: readonly string[]): CapabilityMask {
   return mask;
 }
 
+/** The same without an error: of names that somebody else's list may hold, and this kernel not know. */
+export function knownCapabilities(names: readonly string[]): CapabilityMask {
+  return parseCapabilities(names.filter((name) => CAPABILITY_NAMES.includes(name.toUpperCase().replace(/^CAP_/, ""))));
+}
+
 /**
  * The sets of a process that may have `mask`. Root has them; another user keeps them in the bounding set alone, where
  * set-user-ID programs find them. Nothing is inheritable: Docker's CVE-2022-24769 was that.

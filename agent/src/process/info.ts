@@ -12,8 +12,14 @@ const STATES: Record<ProcessState["name"], zone.agent.v1.ProcessState> = {
   failed: 6,
 };
 
-export function toExitMessage({ code, signal, coreDumped, at }: Exit): zone.agent.v1.ProcessExit.$Properties {
-  return { code, signal, coreDumped, exitedAt: toTimestamp(at) };
+export function toExitMessage({
+  code,
+  signal,
+  coreDumped,
+  oomKilled,
+  at,
+}: Exit): zone.agent.v1.ProcessExit.$Properties {
+  return { code, signal, coreDumped, oomKilled, exitedAt: toTimestamp(at) };
 }
 
 export function toFailureMessage({ reason, message, exitCode }: Failure): zone.agent.v1.ProcessFailure.$Properties {

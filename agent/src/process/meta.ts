@@ -17,6 +17,8 @@ export interface ProcessMeta {
   drainGraceMs: number;
   /** Milliseconds since 1970. */
   createdAt: number;
+  /** OOM kills in its container before it was made. */
+  oomKillsBefore: number;
 }
 
 export function encodeMeta(meta: ProcessMeta): string {
@@ -39,7 +41,9 @@ function isMeta(value: unknown): value is ProcessMeta {
   const meta = value as Record<string, unknown>;
   const strings = ["id", "containerId", "user"].every((name) => typeof meta[name] === "string");
   const flags = ["init", "tty", "stdin"].every((name) => typeof meta[name] === "boolean");
-  const numbers = ["outputBufferBytes", "drainGraceMs", "createdAt"].every((name) => Number.isFinite(meta[name]));
+  const numbers = ["outputBufferBytes", "drainGraceMs", "createdAt", "oomKillsBefore"].every((name) =>
+    Number.isFinite(meta[name]),
+  );
   return (
     strings &&
     flags &&

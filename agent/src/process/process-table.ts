@@ -1,49 +1,59 @@
-import { closeFd, type InitClient, type Exit as InitExit, type InitRecord } from "@zone/native";
+import { closeSync } from "node:fs";
+import { closeFd, type InitClient, type Exit as InitExit, type InitRecord, type NamespaceChoice } from "@zone/native";
+import type { Container } from "../container/container.js";
+import type { SeccompFilters } from "../container/seccomp/filter.js";
 import { agentError } from "../errors.js";
 import { LIMITS } from "../limits.js";
 import { encodeMeta, type ProcessMeta } from "./meta.js";
+import { OciInit, type OciRuntime } from "./oci-init.js";
 import type { OffsetFile } from "./offset-file.js";
 import { notRunning, unknownProcess, ZoneProcess } from "./process.js";
-import { adopt, tokenGenerations } from "./recovery.js";
+import { adopt } from "./recovery.js";
 import { startError, toFailure } from "./spawn-failure.js";
 import { type Place, spawnPlan, userIn } from "./spawn-plan.js";
 import type { ProcessSpec } from "./spec.js";
 import type { Exit } from "./state.js";
 import { type ChildStdio, openStdio } from "./stdio.js";
-
-/** What a process must know of its container. */
-export interface ContainerPlace {
-  id: string;
-  rootfs: string;
-  hostname: string;
-  readOnly: boolean;
-  /** Directory descriptor of its cgroup; stays the container's. */
-  cgroup: number | undefined;
-}
+import type { Tools } from "./tools.js";
 
 /** What happens to processes, for events and logs. */
 export interface ProcessObserver {
   started(process: ZoneProcess, pid: number): void;
+  /** PID 1 has reaped it; what it has written may not be read yet. */
+  reaped(process: ZoneProcess): void;
   ended(process: ZoneProcess): void;
   /** Something that nobody waits for went wrong. */
   trouble(message: string): void;
 }
 
+/** What processes need of containers. */
+export interface ContainerAccess {
+  /** The container of that id; undefined when there is none. */
+  get(id: string): Container | undefined;
+  /** Whose namespaces its init gets; undefined: all its own. */
+  namespaces(container: Container): Promise<NamespaceChoice | undefined>;
+  paused(container: Container): boolean;
+  /** OOM kills in it until now. */
+  oomKills(container: Container): number;
+  oci: OciRuntime;
+}
+
 export interface ProcessTableOptions {
   init: InitClient;
+  nextToken: () => bigint;
+  tools: Tools;
   offsets: OffsetFile;
-  /** The container of that id; undefined when there is none. */
-  container(id: string): ContainerPlace | undefined;
+  containers: ContainerAccess;
+  filters: SeccompFilters;
+  /** Opens the cgroup of that name, for a process of the zone itself; with "" the zone's. CGROUP_UNKNOWN. */
+  openCgroup(path: string): number | undefined;
   observer: ProcessObserver;
   /** Milliseconds since 1970. */
   now(): number;
 }
 
-/** A process that has not been started: its spec, and the child's ends of its stdio. */
-interface Held {
-  spec: ProcessSpec;
-  child: ChildStdio;
-}
+/** A process that has not been started: PID 1 is to spawn it, or crun makes it. */
+type Held = { kind: "spawn"; spec: ProcessSpec; child: ChildStdio } | { kind: "oci"; init: OciInit };
 
 /** All processes that the agent started and keeps, by id, in order of creation. */
 export class ProcessTable {
@@ -51,21 +61,21 @@ export class ProcessTable {
   readonly #byId = new Map<string, ZoneProcess>();
   readonly #byToken = new Map<bigint, ZoneProcess>();
   readonly #held = new Map<ZoneProcess, Held>();
-  readonly #nextToken: () => bigint;
   /** After a restart, until `recover`: exits of processes that are not known yet. */
-  #unclaimed: Map<bigint, Exit> | undefined;
+  #unclaimed: Map<bigint, InitExit> | undefined;
   #named = 0;
 
   /** Takes over the callbacks of `init`. Call `recover` before anything else when the agent was restarted. */
   constructor(options: ProcessTableOptions) {
     this.#options = options;
-    const { init, observer } = options;
-    this.#nextToken = tokenGenerations(init.restarts);
+    const { init, observer, tools } = options;
     if (init.restarts > 0) this.#unclaimed = new Map();
     init.onExit = (exit) => {
+      if (tools.exited(exit)) return;
       const process = this.#byToken.get(exit.token);
-      if (process) process.reaped(toExit(exit));
-      else this.#unclaimed?.set(exit.token, toExit(exit));
+      if (process) this.#reaped(process, exit);
+      else if (this.#unclaimed) this.#unclaimed.set(exit.token, exit);
+      else init.release(exit.token); // of a process that was deleted before it was started
     };
     init.onError = ({ token, request, code }) => {
       // A kill or release that crossed the exit on its way is no trouble.
@@ -83,6 +93,11 @@ export class ProcessTable {
     const process = this.#byId.get(id);
     if (!process) throw unknownProcess(id);
     return process;
+  }
+
+  /** Whether the container of that id is of an OCI bundle. */
+  isBundle(containerId: string): boolean {
+    return this.#options.containers.get(containerId)?.config !== undefined;
   }
 
   /** The first process of a container, while it is there. */
@@ -109,19 +124,42 @@ export class ProcessTable {
         `${LIMITS.processes} processes are kept: delete some`,
       );
     }
-    if (spec.containerId !== "") this.#container(spec.containerId);
-    if (spec.init) this.#checkNoInit(spec.containerId);
+    const container = spec.containerId === "" ? undefined : this.#container(spec.containerId);
+    if (container && spec.init) this.#checkInit(container);
+    const bundle = spec.init ? container?.config?.process : undefined;
     const { containerId, init, user, stdin, outputBufferBytes, outputPolicy, drainGraceMs } = spec;
     const meta: ProcessMeta = {
-      ...{ id, containerId, init, user, stdin, outputBufferBytes, outputPolicy, drainGraceMs },
-      tty: spec.tty !== undefined,
+      ...{ id, containerId, init, stdin, outputBufferBytes, outputPolicy, drainGraceMs },
+      user: bundle ? `${bundle.user.uid}:${bundle.user.gid}` : user,
+      tty: bundle ? bundle.terminal : spec.tty !== undefined,
       createdAt: this.#options.now(),
+      oomKillsBefore: container?.oomKills ?? 0,
     };
-    const stdio = openStdio(spec);
-    const process = new ZoneProcess(this.#nextToken(), meta, spec.argv, stdio.agent, this.#options.offsets);
-    this.#held.set(process, { spec, child: stdio.child });
-    this.#add(process);
-    return process;
+    const add = (held: Held, stdio: ZoneProcess["stdio"]) => {
+      const argv = bundle ? bundle.args.map((text) => Buffer.from(text)) : spec.argv;
+      const process = new ZoneProcess(this.#options.nextToken(), meta, argv, stdio, this.#options.offsets);
+      this.#held.set(process, held);
+      this.#add(process);
+      return process;
+    };
+    if (bundle && container) {
+      const oci = OciInit.open(container, this.#options.containers.oci, spec);
+      return add({ kind: "oci", init: oci }, oci.stdio);
+    }
+    const { agent, child } = openStdio(spec);
+    return add({ kind: "spawn", spec, child }, agent);
+  }
+
+  /** What comes before a start when it is held: the init of an OCI bundle is made. On failure the process is FAILED. */
+  async prepare(process: ZoneProcess): Promise<void> {
+    const held = this.#held.get(process);
+    if (held?.kind !== "oci") return;
+    try {
+      await this.#createOci(process, held.init);
+    } catch (thrown) {
+      this.#held.delete(process);
+      throw this.#fail(process, held, thrown);
+    }
   }
 
   /** Starts a CREATED process; settles when exec has succeeded. On failure it is FAILED, and the error says why. */
@@ -131,12 +169,10 @@ export class ProcessTable {
     if (!held) throw new Error(`process "${process.id}" has no descriptors to start with`);
     this.#held.delete(process);
     try {
-      await this.#spawn(process, held);
+      if (held.kind === "oci") await this.#startOci(process, held.init);
+      else await this.#spawn(process, held);
     } catch (thrown) {
-      held.child.close();
-      const error = startError(thrown, programName(process.argv));
-      process.failed(toFailure(error));
-      throw error;
+      throw this.#fail(process, held, thrown);
     }
   }
 
@@ -156,7 +192,8 @@ export class ProcessTable {
         `process "${process.id}" is ${process.state.name}: end it first`,
       );
     }
-    this.#held.get(process)?.child.close();
+    const held = this.#held.get(process);
+    if (held) this.#discard(held);
     this.#held.delete(process);
     if (process.state.name === "exited") this.#options.init.release(process.token);
     this.#byId.delete(process.id);
@@ -165,18 +202,37 @@ export class ProcessTable {
     process.delete();
   }
 
+  /** Kills the init of a container, and settles when it has been reaped; one that was not started is FAILED. */
+  async killInit(containerId: string): Promise<void> {
+    const process = this.initOf(containerId);
+    if (!process) return;
+    await process.whenStarted();
+    if (process.state.name === "created") {
+      const held = this.#held.get(process);
+      this.#held.delete(process);
+      const error = agentError("NOT_FOUND", "CONTAINER_UNKNOWN", `container "${containerId}" is being deleted`);
+      if (held) this.#fail(process, held, error);
+    }
+    if (process.state.name !== "running") return;
+    this.#options.init.kill(process.token, 9);
+    await process.whenReaped();
+  }
+
   /** Takes up what PID 1 knows from before this agent; how many processes that are. */
   recover(records: readonly InitRecord[]): number {
-    const { init, observer, offsets } = this.#options;
+    const { init, observer, offsets, tools, containers } = this.#options;
     let taken = 0;
     for (const record of records) {
-      const process = adopt(record, offsets);
+      if (tools.recover(record)) continue;
+      const container = (id: string) => containers.get(id);
+      const process = adopt(record, offsets, container, containers.oci);
       if (process && !this.#byId.has(process.id)) {
         // Added, and so observed, before its exit is told.
         this.#add(process);
-        const exit = record.exited ? toExit(record.exited) : this.#unclaimed?.get(record.token);
+        const exit = record.exited ?? this.#unclaimed?.get(record.token);
         process.kept((index) => init.dropKept(process.token, index));
-        if (exit) process.reaped(exit);
+        if (process.state.name === "created") this.#holdMade(process, record.pid);
+        if (exit) this.#reaped(process, exit);
         taken++;
         continue;
       }
@@ -185,46 +241,126 @@ export class ProcessTable {
       if (!process) for (const fd of record.kept) if (fd !== undefined) closeFd(fd);
       if (record.exited) init.release(record.token);
     }
+    for (const [token, exit] of this.#unclaimed ?? []) if (!this.#byToken.has(token)) tools.exited({ ...exit, token });
     this.#unclaimed = undefined;
     offsets.keepOnly(new Set(this.#byToken.keys()));
     return taken;
   }
 
-  async #spawn(process: ZoneProcess, { spec, child }: Held): Promise<void> {
-    const { init, now } = this.#options;
+  async #spawn(process: ZoneProcess, { spec, child }: Extract<Held, { kind: "spawn" }>): Promise<void> {
+    const { init, now, filters, openCgroup } = this.#options;
     const container = spec.containerId === "" ? undefined : this.#container(spec.containerId);
-    const place = container ? this.#placeIn(container, process) : ({ kind: "zone" } as const);
+    const place = container ? await this.#placeIn(container, process) : ({ kind: "zone" } as const);
     const user = userIn(place, spec);
-    const plan = spawnPlan(spec, place, user, encodeMeta(process.meta));
+    const plan = spawnPlan(spec, place, user, encodeMeta(process.meta), filters);
     const kept = process.kept((index) => init.dropKept(process.token, index));
-    const stdio = child.take(user.uid);
-    const { pid } = await init.spawn(process.token, plan, { stdio, kept, cgroup: container?.cgroup });
-    process.spawned(pid, now());
+    const opened = container ? undefined : openCgroup(spec.cgroup);
+    try {
+      const stdio = child.take(user.uid);
+      const { pid } = await init.spawn(process.token, plan, { stdio, kept, cgroup: opened ?? container?.cgroup });
+      process.spawned(pid, now());
+    } finally {
+      if (opened !== undefined) closeSync(opened);
+    }
   }
 
-  #placeIn(container: ContainerPlace, process: ZoneProcess): Place {
-    const { rootfs, hostname, readOnly } = container;
-    if (process.meta.init) return { kind: "init", rootfs, hostname, readOnly };
+  #createOci(process: ZoneProcess, oci: OciInit): Promise<number> {
+    const { init } = this.#options;
+    return oci.create((pid) => {
+      const kept = process.kept((index) => init.dropKept(process.token, index));
+      return init.adopt(process.token, pid, { meta: encodeMeta(process.meta), kept });
+    });
+  }
+
+  async #startOci(process: ZoneProcess, oci: OciInit): Promise<void> {
+    const pid = await this.#createOci(process, oci);
+    await oci.start();
+    process.spawned(pid, this.#options.now());
+  }
+
+  /** After a restart: an init that crun has made is held by nobody but PID 1. */
+  #holdMade(process: ZoneProcess, pid: number): void {
+    const container = this.#options.containers.get(process.meta.containerId);
+    if (container)
+      this.#held.set(process, { kind: "oci", init: OciInit.made(container, this.#options.containers.oci, pid) });
+  }
+
+  /** The process becomes FAILED; the error says why. */
+  #fail(process: ZoneProcess, held: Held, thrown: unknown): Error {
+    this.#discard(held);
+    const error = startError(thrown, programName(process.argv));
+    // It may have ended between its making and its start.
+    if (!process.ended) process.failed(toFailure(error));
+    return error;
+  }
+
+  #discard(held: Held): void {
+    if (held.kind === "spawn") held.child.close();
+    else held.init.discard().catch((error) => this.#options.observer.trouble(`crun: ${error}`));
+  }
+
+  #reaped(process: ZoneProcess, exit: InitExit): void {
+    const { name } = process.state;
+    if (name === "created") {
+      const held = this.#held.get(process);
+      this.#held.delete(process);
+      const error = agentError(
+        "INTERNAL",
+        "SPAWN_FAILED",
+        `the init of "${process.meta.containerId}" has ended before its start`,
+      );
+      if (held) this.#fail(process, held, error);
+    }
+    if (name === "created" || name === "failed") this.#options.init.release(process.token);
+    else process.reaped(this.#toExit(process, exit));
+  }
+
+  #toExit({ meta }: ZoneProcess, { code, signal, coreDumped, timeMs }: InitExit): Exit {
+    const container = meta.containerId === "" ? undefined : this.#options.containers.get(meta.containerId);
+    if (container) container.oomKills = Math.max(container.oomKills, this.#options.containers.oomKills(container));
+    const oomKilled = container !== undefined && container.oomKills > meta.oomKillsBefore;
+    return { code, signal, coreDumped, oomKilled, at: timeMs };
+  }
+
+  async #placeIn(container: Container, process: ZoneProcess): Promise<Place> {
+    const { containers } = this.#options;
+    if (process.meta.init) return { kind: "init", container, namespaces: await containers.namespaces(container) };
     const init = this.initOf(container.id);
-    if (init?.state.name === "running") return { kind: "join", rootfs, init: init.token };
-    throw agentError("FAILED_PRECONDITION", "CONTAINER_NOT_RUNNING", `container "${container.id}" has no running init`);
+    if (init?.state.name !== "running") {
+      throw agentError(
+        "FAILED_PRECONDITION",
+        "CONTAINER_NOT_RUNNING",
+        `container "${container.id}" has no running init`,
+      );
+    }
+    if (containers.paused(container)) {
+      throw agentError(
+        "FAILED_PRECONDITION",
+        "CONTAINER_PAUSED",
+        `container "${container.id}" is paused: resume it first`,
+      );
+    }
+    return { kind: "join", container, init: init.token };
   }
 
-  #container(id: string): ContainerPlace {
-    const container = this.#options.container(id);
+  #container(id: string): Container {
+    const container = this.#options.containers.get(id);
     if (container) return container;
     throw agentError("NOT_FOUND", "CONTAINER_UNKNOWN", `there is no container "${id}"`, {
       resource: { type: "container", name: id },
     });
   }
 
-  #checkNoInit(containerId: string): void {
-    const init = this.initOf(containerId);
-    if (!init) return;
+  #checkInit({ id, config, stopped }: Container): void {
+    const init = this.initOf(id);
+    if (init) {
+      throw agentError("ALREADY_EXISTS", "CONTAINER_HAS_INIT", `container "${id}" has an init: process "${init.id}"`);
+    }
+    if (!config || !stopped) return;
     throw agentError(
-      "ALREADY_EXISTS",
-      "CONTAINER_HAS_INIT",
-      `container "${containerId}" has an init: process "${init.id}"`,
+      "FAILED_PRECONDITION",
+      "CONTAINER_STOPPED",
+      `the init of container "${id}" has ended, and an OCI bundle has but one: make the container anew`,
     );
   }
 
@@ -237,6 +373,7 @@ export class ProcessTable {
       const { state } = process;
       if (state.name === last) return;
       last = state.name;
+      if (state.name === "draining") this.#options.observer.reaped(process);
       if (state.name === "running") this.#options.observer.started(process, state.pid);
       if (process.ended) this.#options.observer.ended(process);
     });
@@ -249,10 +386,6 @@ export class ProcessTable {
       if (!this.#byId.has(id)) return id;
     }
   }
-}
-
-function toExit({ code, signal, coreDumped, timeMs }: InitExit): Exit {
-  return { code, signal, coreDumped, at: timeMs };
 }
 
 /** argv[0] for a message: text, bounded. */

@@ -23,7 +23,7 @@ export class ZoneProcess {
   attached = 0;
   /** The client that holds stdin. */
   stdinHolder: object | undefined;
-  readonly #stdio: AgentStdio | undefined;
+  readonly stdio: AgentStdio | undefined;
   readonly #pumps: OutputPump[];
   readonly #watchers = new Set<() => void>();
   #state: ProcessState = { name: "created" };
@@ -43,7 +43,7 @@ export class ZoneProcess {
     this.token = token;
     this.meta = meta;
     this.argv = argv;
-    this.#stdio = stdio;
+    this.stdio = stdio;
     const record = (stream: StdioStream) => (offset: number) => offsets.set(token, stream, offset);
     const buffer = (stream: StdioStream) =>
       new OutputBuffer(meta.outputBufferBytes, meta.outputPolicy, offsets.get(token, stream));
@@ -102,16 +102,23 @@ export class ZoneProcess {
     });
   }
 
+  /** Settles when PID 1 has reaped it, or it was never started. */
+  async whenReaped(): Promise<void> {
+    while (["starting", "running"].includes(this.#state.name)) await this.#nextChange();
+  }
+
   /** Settles when it is not STARTING: exec has succeeded or failed, or was not asked for. */
   async whenStarted(): Promise<void> {
-    while (this.#state.name === "starting") {
-      await new Promise<void>((resolve) => {
-        const unwatch = this.watch(() => {
-          unwatch();
-          resolve();
-        });
+    while (this.#state.name === "starting") await this.#nextChange();
+  }
+
+  #nextChange(): Promise<void> {
+    return new Promise((resolve) => {
+      const unwatch = this.watch(() => {
+        unwatch();
+        resolve();
       });
-    }
+    });
   }
 
   /** CREATED -> STARTING; PROCESS_NOT_CREATED otherwise. */
@@ -131,7 +138,7 @@ export class ZoneProcess {
   /** exec did not happen. */
   failed(failure: Failure): void {
     this.stdin?.close();
-    this.#stdio?.destroy();
+    this.stdio?.destroy();
     for (const buffer of [this.stdout, this.stderr]) buffer?.close(false);
     this.#move({ type: "failed", failure });
   }
@@ -151,22 +158,22 @@ export class ZoneProcess {
 
   /** The descriptors that PID 1 keeps duplicates of; `dropKept` is called when stdin's must go. */
   kept(dropKept: (index: number) => void): number[] {
-    if (!this.#stdio) return [];
-    this.#stdio.onStdinClosed = dropKept;
-    return this.#stdio.kept();
+    if (!this.stdio) return [];
+    this.stdio.onStdinClosed = dropKept;
+    return this.stdio.kept();
   }
 
   /** Sets the tty's size; NO_TTY, or PROCESS_NOT_RUNNING when it is over. */
   resize(size: { rows: number; columns: number }): void {
     if (!this.meta.tty) throw agentError("FAILED_PRECONDITION", "NO_TTY", `process "${this.id}" has no tty`);
-    if (!this.#stdio || this.ended) throw notRunning(this);
-    this.#stdio.resize(size);
+    if (!this.stdio || this.ended) throw notRunning(this);
+    this.stdio.resize(size);
   }
 
   /** Forgets it; it must be CREATED or have ended. */
   delete(): void {
     this.#deleted = true;
-    this.#stdio?.destroy();
+    this.stdio?.destroy();
     this.#tell();
   }
 

@@ -21,9 +21,9 @@ export function processService(processes: ProcessTable, admit: () => void): Hand
     start: unaryHandler(async (request) => {
       admit();
       const process = toStart(processes, request);
-      if (request.hold) return { process: toProcessInfo(process) };
       try {
-        await processes.start(process);
+        if (request.hold) await processes.prepare(process);
+        else await processes.start(process);
       } catch (error) {
         // A failed start leaves nothing to delete; a process that was not CREATED is somebody's, and stays.
         if (process.state.name === "failed" && !process.deleted) processes.delete(process);
@@ -71,7 +71,7 @@ export function processService(processes: ProcessTable, admit: () => void): Hand
 }
 
 function toStart(processes: ProcessTable, request: zone.agent.v1.StartRequest.$Properties): ZoneProcess {
-  if (!request.id) return processes.create(checkSpec(request.spec ?? {}));
+  if (!request.id) return processes.create(checkSpec(request.spec ?? {}, (id) => processes.isBundle(id)));
   if (request.spec || request.hold) throw invalid("INVALID_ID", "a Start has either an `id` alone, or a `spec`");
   return processes.get(request.id);
 }
@@ -121,7 +121,7 @@ function openAttachment(
 ): Attachment {
   if (!open) throw invalid("OPEN_EXPECTED", "the first message of an Attach must be `open`");
   const wishes = attachWishes(open);
-  const fresh = open.spec ? processes.create(checkSpec(open.spec)) : undefined;
+  const fresh = open.spec ? processes.create(checkSpec(open.spec, (id) => processes.isBundle(id))) : undefined;
   const process = fresh ?? processes.get(open.processId ?? "");
   const sink = {
     write: (message: zone.agent.v1.AttachResponse.$Properties, accepted: () => void) => call.write(message, accepted),

@@ -15,7 +15,16 @@ describe("checkSpec", () => {
   it("fills in the defaults", () => {
     expect(checkSpec({ argv })).toEqual({
       ...{ id: "", containerId: "", init: false, argv, env: [], cwd: "/", user: "", additionalGroups: [], rlimits: [] },
-      ...{ capabilities: undefined, noNewPrivileges: false, tty: undefined, stdin: false, outputBufferBytes: 1 << 20 },
+      ...{
+        capabilities: undefined,
+        noNewPrivileges: false,
+        cgroup: "",
+        reaper: false,
+        privileged: false,
+        tty: undefined,
+        stdin: false,
+        outputBufferBytes: 1 << 20,
+      },
       ...{ outputPolicy: "block", drainGraceMs: 2000, oomScoreAdj: 0, umask: 0o022 },
     });
   });
@@ -99,7 +108,7 @@ describe("environment", () => {
 describe("meta", () => {
   const meta = {
     ...{ id: "a", containerId: "", init: false, user: "", tty: true, stdin: true, outputBufferBytes: 1 << 20 },
-    ...{ outputPolicy: "drop" as const, drainGraceMs: 5, createdAt: 1.5 },
+    ...{ outputPolicy: "drop" as const, drainGraceMs: 5, createdAt: 1.5, oomKillsBefore: 0 },
   };
   it("comes back as it was", () => expect(decodeMeta(encodeMeta(meta))).toEqual(meta));
   it("is refused when it is anything else", () => {

@@ -36,6 +36,12 @@ export interface ProcessSpec {
   drainGraceMs: number;
   oomScoreAdj: number;
   umask: number;
+  /** Of a process of the zone itself; empty: the zone's. */
+  cgroup: string;
+  /** A small init of ours stands before it. */
+  reaper: boolean;
+  /** All capabilities, no seccomp, no no_new_privs. */
+  privileged: boolean;
 }
 
 const ID = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/;
@@ -55,8 +61,14 @@ export function checkWindowSize(size: zone.agent.v1.WindowSize.$Properties): Win
   };
 }
 
-/** Checks a spec as it came; throws the INVALID_ARGUMENT reasons of process.proto. */
-export function checkSpec(spec: zone.agent.v1.ProcessSpec.$Properties): ProcessSpec {
+/**
+ * Checks a spec as it came; throws the INVALID_ARGUMENT reasons of process.proto. `isBundle` tells of a container whether it is
+ * of an OCI bundle: what its init executes is the bundle's to say, and argv is not needed.
+ */
+export function checkSpec(
+  spec: zone.agent.v1.ProcessSpec.$Properties,
+  isBundle: (containerId: string) => boolean = () => false,
+): ProcessSpec {
   const id = spec.id ?? "";
   const containerId = spec.containerId ?? "";
   if (id !== "") checkId(id);
@@ -65,9 +77,16 @@ export function checkSpec(spec: zone.agent.v1.ProcessSpec.$Properties): ProcessS
   if (init && containerId === "")
     throw invalid("INVALID_ID", "`init` needs a container_id: the zone itself has its init");
 
-  const argv = spec.argv ?? [];
-  const env = spec.env ?? [];
-  checkArguments(argv, env);
+  const cgroup = spec.cgroup ?? "";
+  if (cgroup !== "" && containerId !== "")
+    throw invalid("INVALID_ID", "`cgroup` is of a process of the zone itself: a container has its own");
+  const reaper = spec.reaper ?? false;
+  if (reaper && !init) throw invalid("INVALID_ID", "`reaper` needs `init`: others have their container's init");
+
+  const bundled = init && isBundle(containerId);
+  const argv = bundled ? [] : (spec.argv ?? []);
+  const env = bundled ? [] : (spec.env ?? []);
+  if (!bundled) checkArguments(argv, env);
   checkEnvironment(env);
   const user = spec.user ?? "";
   splitUserSpec(user);
@@ -81,7 +100,8 @@ export function checkSpec(spec: zone.agent.v1.ProcessSpec.$Properties): ProcessS
   }
   const { min, max, default: usual } = LIMITS.outputBufferBytes;
   return {
-    ...{ id, containerId, init, argv, env, user, additionalGroups },
+    ...{ id, containerId, init, argv, env, user, additionalGroups, cgroup, reaper },
+    privileged: spec.privileged ?? false,
     cwd: checkCwd(spec.cwd ?? ""),
     rlimits: parseRlimits(spec.rlimits ?? []),
     capabilities: spec.capabilities ? parseCapabilities(spec.capabilities.names ?? []) : undefined,

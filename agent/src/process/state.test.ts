@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { type ProcessEvent, type ProcessState, transition } from "./state.js";
 
-const exit = { code: 3, signal: 0, coreDumped: false, at: 20 };
+const exit = { code: 3, signal: 0, coreDumped: false, oomKilled: false, at: 20 };
 const failure = { reason: "EXEC_NOT_FOUND", message: "no", exitCode: 127 };
 const ran = { pid: 7, startedAt: 10 };
 

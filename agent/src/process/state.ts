@@ -3,6 +3,8 @@ export interface Exit {
   code: number;
   signal: number;
   coreDumped: boolean;
+  /** The kernel has killed it, or another process of its container, for want of memory. */
+  oomKilled: boolean;
   /** Milliseconds since 1970. */
   at: number;
 }

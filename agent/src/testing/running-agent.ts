@@ -54,6 +54,7 @@ export class RunningAgent {
         ZONE_RUN: join(directory, "run"),
         ZONE_CGROUPS: join(directory, "no-cgroups"),
         ZONE_TRUE: ZONE_INIT,
+        ZONE_CRUN: "/usr/bin/crun",
         ...env,
       },
     });

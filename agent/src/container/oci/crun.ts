@@ -40,6 +40,7 @@ export interface Bundle {
 export class Crun {
   readonly #tools: Tools;
   readonly #paths: CrunPaths;
+  readonly #deleting = new Map<string, Promise<void>>();
 
   constructor(tools: Tools, paths: CrunPaths) {
     this.#tools = tools;
@@ -88,8 +89,14 @@ export class Crun {
   }
 
   /** Kills what is left of it and makes crun forget it; what crun does not know is no error. */
-  async delete(bundle: Bundle): Promise<void> {
-    if (this.#knows(bundle.id)) await this.#run(bundle, ["delete", "--force", bundle.id], undefined);
+  delete(bundle: Bundle): Promise<void> {
+    const { id } = bundle;
+    const underWay = this.#deleting.get(id);
+    if (underWay) return underWay;
+    if (!this.#knows(id)) return Promise.resolve();
+    const deleted = this.#run(bundle, ["delete", "--force", id], undefined).finally(() => this.#deleting.delete(id));
+    this.#deleting.set(id, deleted);
+    return deleted;
   }
 
   /** Whether its init was made and not started. */
