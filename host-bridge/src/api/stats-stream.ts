@@ -35,7 +35,7 @@ export async function sendStats(
   checkCount("INVALID_LIMIT", "zones", wanted, MAX_NAMED);
   const named = wanted?.length ? [...new Set(wanted.map((each) => source.find(each)))] : undefined;
   const still = named?.find((zone) => !isUp(zone));
-  if (still) throw still.notRunning();
+  if (still) throw still.access.notRunning();
   for (;;) {
     const began = performance.now();
     const up = (named ?? source.all()).filter(isUp);

@@ -1,7 +1,7 @@
 import { type Handlers, toTimestamp, type VolumesService, type zone } from "@zone/proto";
 import type { Logger } from "pino";
 import { bridgeError } from "../errors.js";
-import { exactInteger } from "../numbers.js";
+import { sizeOf } from "../numbers.js";
 import type { VolumeRecord } from "../state/volume-record.js";
 import type { Volumes } from "../volumes/volumes.js";
 import { checkVolumeName } from "../zones/mount-spec.js";
@@ -24,7 +24,7 @@ export function volumesService(
     create: unaryCall(log, async ({ name, sizeBytes, labels }) => {
       if (name !== "") checkVolumeName(name);
       checkLabels(labels);
-      const asked = { name, sizeBytes: exactInteger(sizeBytes), labels };
+      const asked = { name, sizeBytes: sizeOf(sizeBytes), labels };
       return { volume: await message(await volumes.create(asked, caller)) };
     }),
     list: unaryCall(log, async () => ({ volumes: await Promise.all(volumes.list(caller).map(message)) })),
@@ -39,7 +39,7 @@ export function volumesService(
       return {};
     }),
     resize: unaryCall(log, async ({ name, sizeBytes }) => {
-      const record = await volumes.grow(name, exactInteger(sizeBytes), caller);
+      const record = await volumes.grow(name, sizeOf(sizeBytes), caller);
       await zones.volumeGrown(name, record.sizeBytes);
       return { volume: await message(volumes.get(name, caller)) };
     }),

@@ -49,6 +49,6 @@ async function forwardToZone(zones: ZoneTable, caller: Caller, call: RawCall): P
   const zone = zones.get(wanted, caller);
   const gone = new AbortController();
   call.on("cancelled", () => gone.abort());
-  const client = await zone.client(gone.signal, Math.max(0, Number(call.getDeadline()) - Date.now()));
-  forwardCall(call, { client, onLinkLost: (error) => zone.unreachable(error) });
+  const client = await zone.access.client(gone.signal, Math.max(0, Number(call.getDeadline()) - Date.now()));
+  forwardCall(call, { client, onLinkLost: (error) => zone.access.unreachable(error) });
 }

@@ -8,20 +8,20 @@ const BLOCK_BYTES = 4096;
 const MKFS_TIMEOUT_MS = 120_000;
 const MAX_SAID_BYTES = 4096;
 /** Debian has it where a user's PATH may not look. */
-const SBIN = ["/usr/sbin", "/sbin"];
+const SBIN: readonly string[] = ["/usr/sbin", "/sbin"];
 
 /**
  * Makes an empty ext4 file system of `bytes` in a sparse file that appears at `path` when it is whole. mke2fs(8) only ever sees a
  * file that was made here and now: it never parses what a zone has written, nor takes such a file's place (NAME_IN_USE).
  * MKFS_MISSING, DISK_FULL.
  */
-export async function makeVolume(path: string, bytes: number, env: NodeJS.ProcessEnv): Promise<void> {
+export async function makeVolume(path: string, bytes: number, env: NodeJS.ProcessEnv, sbin = SBIN): Promise<void> {
   const fresh = `${path}.new`;
   await rm(fresh, { force: true }); // of a bridge that was killed meanwhile
   const file = await open(fresh, "wx", 0o600);
   try {
     await file.truncate(bytes);
-    await mkfs(fresh, env);
+    await mkfs(fresh, [...(env.PATH ?? "").split(delimiter).filter(Boolean), ...sbin]);
     await file.sync();
     await link(fresh, path);
   } catch (thrown) {
@@ -32,14 +32,13 @@ export async function makeVolume(path: string, bytes: number, env: NodeJS.Proces
   }
 }
 
-async function mkfs(path: string, env: NodeJS.ProcessEnv): Promise<void> {
+async function mkfs(path: string, folders: readonly string[]): Promise<void> {
   // A punched file reads as zeros, so no inode table needs to be written, neither here (lazy_*) nor by the guest (discard).
   const extended = "discard,lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0";
   const args = ["-q", "-F", "-b", String(BLOCK_BYTES), "-m", "0", "-E", extended, path];
-  const search = [...(env.PATH ?? "").split(delimiter).filter(Boolean), ...SBIN].join(delimiter);
   const child = spawn("mkfs.ext4", args, {
     stdio: ["ignore", "ignore", "pipe"],
-    env: { PATH: search, LC_ALL: "C" },
+    env: { PATH: folders.join(delimiter), LC_ALL: "C" },
     timeout: MKFS_TIMEOUT_MS,
     killSignal: "SIGKILL",
   });

@@ -4,7 +4,7 @@ import type { DomainEnd } from "../domains/driver.js";
 import { errorMessage } from "../errors.js";
 import { exactInteger } from "../numbers.js";
 import { endMessage } from "./launch.js";
-import { exitCodeOf, type MainExit, NO_EXIT_CODE, type ZoneEnd } from "./life.js";
+import { exitCodeOf, type Life, type MainExit, NO_EXIT_CODE, type ZoneEnd } from "./life.js";
 import { abandonedMain, clientsServed, type MainOutcome, mainOutcome } from "./main-process.js";
 import type { RunningZone } from "./running-zone.js";
 import type { ZoneSpec } from "./spec.js";
@@ -119,6 +119,14 @@ export function ofDomain(end: DomainEnd, stopAsked: boolean): ZoneEnd {
   if (end.cause === "panicked") return { cause: "panic", message: end.message, exitCode };
   if (stopAsked) return { cause: "stopped", message: "killed", exitCode };
   return { cause: "lost", message: endMessage(end), exitCode };
+}
+
+/** What a record tells of a zone's main process: its exit, or until when it is held. */
+export function knownOf(life: Life): Pick<KeepOptions, "exit" | "heldUntil"> {
+  return {
+    ...(life.state === "stopping" && life.exit && { exit: life.exit }),
+    ...("heldUntil" in life && life.heldUntil !== undefined && { heldUntil: life.heldUntil }),
+  };
 }
 
 /** The memory that a zone's processes may use, for people. */

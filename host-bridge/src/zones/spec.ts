@@ -1,6 +1,6 @@
 import { bridge, type zone } from "@zone/proto";
 import { bridgeError } from "../errors.js";
-import { exactInteger } from "../numbers.js";
+import { sizeOf } from "../numbers.js";
 import { MAX_STRING_BYTES, nameOf } from "./command.js";
 import { checkMounts } from "./mount-spec.js";
 import { NAME_PATTERN } from "./names.js";
@@ -28,12 +28,6 @@ const MAX_ENV = 4096;
 /** hostname(7). */
 const HOSTNAME_PATTERN = /^[a-zA-Z0-9]([a-zA-Z0-9.-]{0,61}[a-zA-Z0-9])?$/;
 const CONTROL_CHARACTERS = /\p{Cc}/u;
-
-/** A size as asked for; one that is no exact number is more than can be had. */
-function sizeOf(field: number | null | undefined): number {
-  const size = exactInteger(field);
-  return Number.isNaN(size) ? Number.POSITIVE_INFINITY : size;
-}
 
 /** What the host has; zones that want more are refused. */
 export interface HostSize {

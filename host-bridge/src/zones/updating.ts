@@ -1,6 +1,6 @@
 import { ContainerService, createClient, SystemService } from "@zone/proto";
 import type { Logger } from "pino";
-import { exactInteger } from "../numbers.js";
+import { exactInteger, sizeOf } from "../numbers.js";
 import { containerLimits, MAIN } from "./main-spec.js";
 import type { RunningZone } from "./running-zone.js";
 import {
@@ -39,7 +39,7 @@ export function checkUpdate(
   const { host } = zone;
   const changed = { ...spec };
   if (update.memoryBytes !== undefined) {
-    changed.memoryBytes = checkMemory(sized(update.memoryBytes), host.memoryBytes);
+    changed.memoryBytes = checkMemory(sizeOf(update.memoryBytes), host.memoryBytes);
   }
   if (update.cpuMillis !== undefined) changed.cpuMillis = checkCpus(update.cpuMillis, host.cpus);
   const memoryBytes = exactInteger(changed.memoryBytes);
@@ -57,7 +57,7 @@ export function checkUpdate(
   }
   if (update.memoryLimitBytes !== undefined) changed.memoryLimitBytes = update.memoryLimitBytes;
   // Also when it was left: the zone may have become smaller.
-  checkMemoryLimit(sized(changed.memoryLimitBytes), memoryBytes);
+  checkMemoryLimit(sizeOf(changed.memoryLimitBytes), memoryBytes);
   return changed;
 }
 
@@ -72,11 +72,6 @@ function checkMaxima(spec: ZoneSpec, memoryBytes: number, vcpus: number): void {
     const message = `${vcpus} cpus are more than the running zone can grow to, ${mostCpus}: make it anew with more max_cpus`;
     throw invalid("INVALID_CPUS", message);
   }
-}
-
-function sized(field: number | null | undefined): number {
-  const size = exactInteger(field);
-  return Number.isNaN(size) ? Number.POSITIVE_INFINITY : size;
 }
 
 /** A running zone that is to be changed. */

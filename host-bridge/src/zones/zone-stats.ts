@@ -32,7 +32,7 @@ export async function zoneStats(zone: Zone, contained: boolean): Promise<StatsMe
 
 async function hostPart(zone: Zone): Promise<StatsMessage> {
   const domain = zone.running?.domain;
-  if (!domain) throw zone.notRunning();
+  if (!domain) throw zone.access.notRunning();
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error("the zone's VMM could not be measured in time")), HOST_MS);
@@ -47,7 +47,7 @@ async function hostPart(zone: Zone): Promise<StatsMessage> {
 
 async function zonePart(zone: Zone, contained: boolean): Promise<StatsMessage> {
   const call = { timeoutMs: ZONE_MS };
-  const client = await zone.client(AbortSignal.timeout(ZONE_MS), ZONE_MS);
+  const client = await zone.access.client(AbortSignal.timeout(ZONE_MS), ZONE_MS);
   const [info, container, network] = await Promise.all([
     createClient(SystemService, client).info({}, call),
     contained ? createClient(ContainerService, client).stats({ id: MAIN }, call) : undefined,
