@@ -144,6 +144,11 @@ export class Agent {
     return agent;
   }
 
+  /** Does beforehand what the first work would have to wait for. */
+  warmUp(): void {
+    this.#workload.warmUp();
+  }
+
   /** An agent without a network is still of use. */
   async #raiseLoopback(): Promise<void> {
     try {

@@ -83,7 +83,7 @@ beforeAll(async () => {
 afterAll(async () => {
   const status = await agent?.stop();
   for (const device of devices) execFileSync("losetup", ["-d", device]);
-  if (existsSync(cgroups)) execFileSync("rmdir", ["--ignore-fail-on-non-empty", cgroups]);
+  if (existsSync(cgroups)) execFileSync("rmdir", [cgroups]);
   rmSync(work, { recursive: true, force: true });
   expect(status).toBe(0);
 });

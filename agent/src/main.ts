@@ -75,6 +75,7 @@ async function main(): Promise<void> {
     },
   });
   if (parameters.template && init.restarts === 0) {
+    agent.warmUp();
     await warmUp(agent.server({ warmUp: true }), [env.ZONE_TRUE ?? "/sbin/zone-init", "--true"]);
   }
   const links = serveLinks(agent.server(), addresses, () => agent.identity(), {
