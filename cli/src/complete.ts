@@ -76,6 +76,9 @@ async function argumentValues(argument: Argument, command: Command, names: NameS
       return names.volumes();
     case "name":
       return [...(await names.zones()), ...(await names.images())];
+    case "source":
+    case "destination":
+      return undefined;
     case "command":
       return command.name() === "run" || command.name() === "exec" ? [] : undefined;
     default:

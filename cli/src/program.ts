@@ -49,6 +49,21 @@ export function buildProgram(edges: ProgramEdges): Command {
   addRun(add, program, edges);
   addExec(add, program, edges);
 
+  add(
+    program,
+    "cp",
+    "Copy files between this host and a zone",
+    "zonectl cp site web:/var/www",
+    async (context, command) =>
+      (await import("./commands/cp.js")).cp(context, command.args[0] ?? "", command.args[1] ?? "", command.opts()),
+  )
+    .argument("<source>", "a path, ZONE:PATH, or - for a tar stream on standard input")
+    .argument("<destination>", "the same; - for a tar stream on standard output")
+    .usage("[options] ZONE:SOURCE DESTINATION|-, or SOURCE|- ZONE:DESTINATION")
+    .option("-a, --archive", "keep owners (uid and gid), setuid and setgid")
+    .option("-L, --follow-link", "follow a link that SOURCE itself is")
+    .option("-q, --quiet", "no progress");
+
   add(program, "attach", "Come back to a zone's main process", "zonectl attach web", async (context, command) =>
     (await import("./commands/attach.js")).attach(context, first(command), command.opts()),
   )

@@ -1,6 +1,7 @@
 import { Client, credentials } from "@grpc/grpc-js";
 import {
   createClient,
+  FileService,
   HostService,
   ImagesService,
   NetworkService,
@@ -23,6 +24,7 @@ export interface Bridge {
   /** Forwarded to the zone that the call's metadata names: `inZone`. */
   readonly process: ServiceClient<typeof ProcessService>;
   readonly network: ServiceClient<typeof NetworkService>;
+  readonly file: ServiceClient<typeof FileService>;
   close(): void;
 }
 
@@ -63,6 +65,7 @@ export function connectBridge(path: string): Bridge {
     host: createClient(HostService, client),
     process: createClient(ProcessService, client),
     network: createClient(NetworkService, client),
+    file: createClient(FileService, client),
     close: () => client.close(),
   };
 }
