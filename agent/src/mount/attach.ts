@@ -53,6 +53,7 @@ export async function attach(mount: CheckedMount, detached: number, to: Attachme
 
 function findTarget(mount: CheckedMount, detached: number, { root, records }: Attachment, made: MadePlaces): number {
   const directory = isDirectory(detached);
+  if (!directory && root.containerId === "") throw invalidMount(mount, "a mount without container is a folder");
   const target = withFd(openSync(root.path, O_PATH | constants.O_DIRECTORY), (rootFd) => {
     try {
       return openOrMake(rootFd, mount.target, directory ? "directory" : "file", made);
