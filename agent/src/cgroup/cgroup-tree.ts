@@ -1,6 +1,6 @@
 import { mkdirSync, readdirSync, rmdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import type { zone } from "@zone/proto";
+import { ZoneError, type zone } from "@zone/proto";
 import { agentError, describe, errnoOf } from "../errors.js";
 import { blockSerials } from "./block-serials.js";
 import { readControl, readFlat } from "./control-file.js";
@@ -171,7 +171,7 @@ function makeCgroup(folder: string, path: string, last: boolean): boolean {
     mkdirSync(folder);
     return true;
   } catch (error) {
-    if (errnoOf(error) !== "EEXIST") throw errnoOf(error) ? failed(path, "", error) : error;
+    if (errnoOf(error) !== "EEXIST") throw error instanceof ZoneError ? error : failed(path, "", error);
     if (!last) return false;
     throw agentError("ALREADY_EXISTS", "CGROUP_EXISTS", `there is a cgroup "${path}" already`, {
       resource: { type: "cgroup", name: path },

@@ -165,10 +165,6 @@ export const cgroupRows: Row[] = [
     { hugepages: [{ pageSize: "2MB", bytes: 1 << 21 }] },
   ),
 
-  wrong("Resources.cpu_millis", "a quota of more than can be counted", {
-    cpuMillis: 2 ** 32 - 1,
-    cpuPeriodUs: 1_000_000,
-  }),
   wrong("Resources.cpu_period_us", "a period that is too short", { cpuMillis: 1, cpuPeriodUs: 999 }),
   wrong("Resources.cpu_weight", "a weight beyond 10,000", { cpuWeight: 10_001 }),
   wrong("Resources.cpuset_cpus", "words for cpus", { cpusetCpus: "all" }),
