@@ -7,6 +7,7 @@ import { fromDuration } from "@zone/proto";
 import { argv, exec, inZone, repository, TestBridge } from "@zone/test/harness";
 import { bootRawPort } from "./raw-port.js";
 import { concurrently, round, summary, timed } from "./statistics.js";
+import { containers, copies, mounts } from "./surface.js";
 
 const quick = process.argv.includes("--quick");
 const MiB = 1 << 20;
@@ -75,7 +76,7 @@ async function execs(bridge: TestBridge): Promise<void> {
 }
 
 /** Throughput of stdio beside the same bytes on the bare port. */
-async function throughput(bridge: TestBridge): Promise<void> {
+async function throughput(bridge: TestBridge): Promise<{ into: number; out: number }> {
   const raw = await bootRawPort();
   const size = (quick ? 8 : 64) * MiB;
   const perSecond = (ms: number) => round(size / MiB / (ms / 1000));
@@ -97,7 +98,9 @@ async function throughput(bridge: TestBridge): Promise<void> {
     const into = perSecond(await timed(() => exec(bridge, "bench", spec, input, chunk)));
     report(`stdin, chunks of ${chunk}, MiB/s`, { in: into, raw: rawIn, ratio: round(into / rawIn) });
   }
+  const into = perSecond(await timed(() => raw.send(size, 262_144)));
   await raw.close();
+  return { into, out: rawOut };
 }
 
 async function memory(bridge: TestBridge): Promise<void> {
@@ -121,7 +124,11 @@ try {
   await startZone(bridge, "bench");
   await newZones(bridge);
   await execs(bridge);
-  await throughput(bridge);
+  const raw = await throughput(bridge);
+  const rounds = quick ? 3 : 20;
+  await containers(bridge, "bench", rounds, report);
+  await mounts(bridge, "bench", rounds, report);
+  await copies(bridge, "bench", (quick ? 8 : 64) * MiB, raw, report);
   await memory(bridge);
 } finally {
   await bridge.close();
