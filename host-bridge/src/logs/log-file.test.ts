@@ -1,6 +1,7 @@
-import { appendFile, mkdtemp, rm, stat, truncate } from "node:fs/promises";
+import { appendFile, mkdtemp, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { MNT_DETACH, mount, unmount } from "@zone/native";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { LogFile } from "./log-file.js";
@@ -114,6 +115,33 @@ describe("LogFile", () => {
       ["stdout", 10],
       ["stderr", 5],
     ]);
+  });
+});
+
+describe("a full disk", () => {
+  const canMount = process.getuid?.() === 0;
+
+  it.runIf(canMount)("right when the files change takes no stream's position", async () => {
+    mount("tmpfs", directory, "tmpfs", 0, "size=128k");
+    try {
+      const log = await LogFile.open(path, 8 * 1024);
+      await add(log, "stderr", "once");
+      while ((await stat(path)).size < 7 * 1024) await add(log, "stdout", "x".repeat(500));
+      await writeFile(join(directory, "ballast"), Buffer.alloc(256 * 1024)).catch(() => {});
+      await expect(add(log, "stdout", "y".repeat(2000))).rejects.toMatchObject({ code: "ENOSPC" });
+      const positions = [log.position("stdout"), log.position("stderr")];
+      await log.finish();
+      await rm(join(directory, "ballast"));
+      const again = await LogFile.open(path, 8 * 1024);
+      expect([again.position("stdout"), again.position("stderr")]).toEqual(positions);
+      await add(again, "stdout", "y".repeat(2000));
+      await again.finish();
+      const last = await LogFile.open(path, 8 * 1024);
+      expect([last.position("stdout"), last.position("stderr")]).toEqual([(positions[0] ?? 0) + 2000, 4]);
+      await last.finish();
+    } finally {
+      unmount(directory, MNT_DETACH);
+    }
   });
 });
 

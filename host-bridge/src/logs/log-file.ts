@@ -95,33 +95,34 @@ export class LogFile {
   }
 
   async #write(record: LogRecord): Promise<void> {
-    const bytes = encodeLogRecord(record);
-    try {
-      for (let done = 0; done < bytes.length; ) done += (await writeFd(this.#fd, bytes, done)).bytesWritten;
-    } catch (thrown) {
-      await truncateFd(this.#fd, this.#size);
-      throw thrown;
-    }
-    this.#size += bytes.length;
+    this.#size = await writeAt(this.#fd, this.#size, encodeLogRecord(record));
   }
 
   async #rotate(): Promise<void> {
-    // In one go, so that a reader finds either the files of before or those of after. A full disk fails at the first step.
     const full = this.#fd;
     const fd = openSync(`${this.#path}.new`, "a", 0o600);
+    let size: number;
+    try {
+      await truncateFd(fd, 0); // what a rotation that failed has left
+      // Before the file takes the other's place: one that lacks them would, on a full disk, be all that is known of the streams.
+      size = await writeAt(fd, 0, this.#positionRecords());
+    } catch (thrown) {
+      await closeFd(fd);
+      throw thrown;
+    }
+    // In one go, so that a reader finds either the files of before or those of after.
     renameSync(this.#path, `${this.#path}.1`);
     renameSync(`${this.#path}.new`, this.#path);
     this.#fd = fd;
-    this.#size = 0;
+    this.#size = size;
     this.#generation += 1;
     await closeFd(full);
-    await this.#writePositions();
   }
 
-  async #writePositions(): Promise<void> {
-    const time = Date.now();
-    for (const [stream, at] of this.#positions)
-      await this.#write({ time, stream, from: at, to: at, data: Buffer.alloc(0) });
+  #positionRecords(): Buffer {
+    const [time, data] = [Date.now(), Buffer.alloc(0)];
+    const records = [...this.#positions].map(([stream, at]) => ({ time, stream, from: at, to: at, data }));
+    return Buffer.concat(records.map(encodeLogRecord));
   }
 
   /** Learns the positions from the newest file that has any, and cuts off what a crash left of a last record. */
@@ -131,7 +132,7 @@ export class LogFile {
     if (this.#size > 0) return;
     // A crash between the two steps of a rotation left the positions in the old file alone.
     await this.#learn(`${this.#path}.1`);
-    await this.#writePositions();
+    this.#size = await writeAt(this.#fd, 0, this.#positionRecords());
   }
 
   /** Takes over the positions in a file; the length of its whole records. */
@@ -143,4 +144,15 @@ export class LogFile {
     }
     return size;
   }
+}
+
+/** Adds bytes at the end of a file of `size` bytes: its new size. When it fails the file is as it was. */
+async function writeAt(fd: number, size: number, bytes: Buffer): Promise<number> {
+  try {
+    for (let done = 0; done < bytes.length; ) done += (await writeFd(fd, bytes, done)).bytesWritten;
+  } catch (thrown) {
+    await truncateFd(fd, size);
+    throw thrown;
+  }
+  return size + bytes.length;
 }
