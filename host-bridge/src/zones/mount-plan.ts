@@ -5,6 +5,7 @@ import { bridgeError } from "../errors.js";
 import type { VolumeUse, ZoneRecord } from "../state/zone-record.js";
 import { openHostSource } from "./host-mount.js";
 import type { ZoneFile, ZoneMount } from "./mount-spec.js";
+import { invalid } from "./spec-error.js";
 
 type MountSpec = zone.agent.v1.MountSpec.$Properties;
 
@@ -19,6 +20,8 @@ const DEFAULT_FILE_MODE = 0o444;
 /** A volume's files are in a folder of it: ext4's lost+found is none of a container's. */
 const VOLUME_FOLDER = "data";
 const SERIAL_LENGTH = 20;
+/** Of all files of a zone: they go into one request, of 4 MiB at most, beside a seccomp profile. */
+const MAX_CONTENT_BYTES = 2.5 * 1024 * 1024;
 
 /** What a zone's mounts take of its domain, and then of its agent. */
 export interface MountPlan {
@@ -42,6 +45,7 @@ export async function planMounts(
 ): Promise<MountPlan> {
   const disks: DomainDisk[] = [];
   const shares: DomainShare[] = [];
+  let contentBytes = 0;
   const makers: ((facts: readonly ShareFacts[]) => MountSpec)[] = [];
   for (const mount of record.spec.mounts ?? []) {
     const target = mount.target ?? "";
@@ -49,6 +53,7 @@ export async function planMounts(
     if (mount.host) {
       const source = await openHostSource(mount.host.path ?? "", mount.host.mustExist ?? false);
       if (source.kind === "file") {
+        contentBytes += source.file.data?.length ?? 0;
         makers.push(() => filesMount(target, [source.file], true));
         continue;
       }
@@ -64,8 +69,13 @@ export async function planMounts(
     } else {
       const content = files.get(target);
       if (!content) throw filesLost(record.name, target);
+      contentBytes += content.reduce((sum, { data }) => sum + (data?.length ?? 0), 0);
       makers.push(() => filesMount(target, content, readOnly));
     }
+  }
+  if (contentBytes > MAX_CONTENT_BYTES) {
+    const message = `the files of zone ${record.name} are ${contentBytes} bytes together: give at most ${MAX_CONTENT_BYTES}, or mount folders`;
+    throw invalid("INVALID_FILES", message);
   }
   return { disks, shares, mounts: (facts) => makers.map((make) => make(facts)) };
 }
