@@ -22,6 +22,10 @@ const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
 const MAX_CONNECTIONS = 1024;
 const MAX_STREAMS_PER_CONNECTION = 4096;
 
+/** Of the socket. Users of no common group can only be let in by a mode for all: who is no member is turned away at once. */
+const MODE_FOR_GROUP = 0o660;
+const MODE_FOR_USERS = 0o666;
+
 /** Who may connect, beside root and the user that the bridge runs as. */
 export interface Members {
   uids: readonly number[];
@@ -63,7 +67,7 @@ export class ApiServer {
     const { log, members } = this.#options;
     this.#listener = await listenAt(
       this.#path,
-      members.gids[0],
+      { gid: members.gids[0], mode: members.uids.length > 0 ? MODE_FOR_USERS : MODE_FOR_GROUP },
       (socket) => this.#accept(socket),
       (error) => log.warn({ error: error.message }, "a connection could not be accepted"),
     );

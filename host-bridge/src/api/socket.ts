@@ -7,7 +7,7 @@ import { createServer, type Server, type Socket } from "node:net";
  */
 export async function listenAt(
   path: string,
-  gid: number | undefined,
+  { gid, mode }: { gid: number | undefined; mode: number },
   onConnection: (socket: Socket) => void,
   onError: (error: Error) => void,
 ): Promise<Server> {
@@ -31,7 +31,7 @@ export async function listenAt(
   }
   try {
     if (gid !== undefined) await chown(temporary, process.getuid?.() ?? 0, gid);
-    await chmod(temporary, 0o660);
+    await chmod(temporary, mode);
     await rename(temporary, path);
   } catch (thrown) {
     server.close();

@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, rm, stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { ZoneError } from "@zone/proto";
 import type { ProgressFn } from "../domains/driver.js";
+import { SharedWork } from "../shared-work.js";
 import { builtinImage, writeBuiltin } from "./busybox.js";
 import { Catalog } from "./catalog.js";
 import { imageError, printable, within } from "./image-error.js";
@@ -13,7 +14,6 @@ import { unpackOciArchive } from "./oci-archive.js";
 import type { PullContext } from "./pull-context.js";
 import { type BroughtImage, readImage } from "./read-image.js";
 import { type ImageReference, parseReference } from "./reference.js";
-import { SharedWork } from "./shared-work.js";
 import { copyImage, fetchConfig, type SkopeoOptions, type SkopeoSource } from "./skopeo.js";
 import { buildDisk } from "./unpack.js";
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { Lock } from "./lock.js";
+import { Lock } from "./images/lock.js";
 import { SharedWork } from "./shared-work.js";
 
 const silent = () => undefined;
