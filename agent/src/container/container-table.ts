@@ -179,8 +179,8 @@ export class ContainerTable {
   async #make(spec: ContainerSpec, signal: AbortSignal | undefined): Promise<Container> {
     const settings = settingsOf(spec.limits, (serial) => this.#deviceNumber(serial));
     const state = newState(spec, this.#options.now());
-    await this.#shared.acquire(state, spec);
     try {
+      await this.#shared.acquire(state, spec);
       const source = await this.#source(spec, signal);
       try {
         return await this.#build(spec, state, source, settings);
