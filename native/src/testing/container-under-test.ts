@@ -66,15 +66,23 @@ export class ContainerUnderTest {
     );
   }
 
-  /** Runs a process on a tty, to which `input` is written; what it wrote, with line ends as \n. */
-  async onTty(spec: SpawnSpec, input = ""): Promise<{ output: string; token: bigint }> {
+  /** Runs a process on a tty, to which `input` is written once it has said `after`; what it wrote, with line ends as \n. */
+  async onTty(spec: SpawnSpec, input = "", after = ""): Promise<{ output: string; token: bigint }> {
     const { master, slave } = openPty(24, 80);
     const token = this.init.token();
     const stream = streamFromFd(master, { readable: true, writable: true });
     const output = collect(stream);
+    let said = "";
+    const answer = (chunk: Buffer) => {
+      said += chunk;
+      if (!after || !said.includes(after)) return;
+      stream.off("data", answer);
+      stream.write(input);
+    };
+    stream.on("data", answer);
     const stdio: [number, number, number] = [slave, dup(slave), dup(slave)];
     await this.init.client.spawn(token, { ...spec, tty: true }, { stdio, kept: [] });
-    stream.write(input);
+    if (!after) stream.write(input);
     await this.init.exitOf(token);
     return { output: (await output).toString().replaceAll("\r\n", "\n"), token };
   }
