@@ -23,6 +23,7 @@ export const runtimePackages = [
   { name: "crun", has: "crun", why: "goes into the zone image" },
   { name: "busybox-static", has: "busybox", why: "is the built-in container image" },
   { name: "erofs-utils", has: "mkfs.erofs", why: "makes the zone's root file system" },
+  { name: "e2fsprogs", has: "mkfs.ext4", why: "makes the file systems of volumes" },
   { name: "binutils", has: "strip", why: "makes node smaller for the zone" },
   { name: "kmod", has: "modinfo", why: "finds the kernel modules that a zone needs" },
   { name: "xz-utils", has: "xz", why: "unpacks them" },

@@ -17,7 +17,12 @@ const LOW_DISK_BYTES = 2 * GIB;
 const LOW_MEMORY_BYTES = 0.5 * GIB;
 
 /** Programs that the bridge runs, what for, and the Debian package that has them. */
-const PROGRAMS = [["skopeo", "brings images from registries and archives", "skopeo"]] as const;
+const PROGRAMS = [
+  ["skopeo", "brings images from registries and archives", "skopeo"],
+  ["mkfs.ext4", "makes the file systems of volumes", "e2fsprogs"],
+] as const;
+/** Where Debian has programs that a user's PATH may not lead to. */
+const SBIN = ["/usr/sbin", "/sbin"];
 
 export interface DoctorOptions {
   stateDir: string;
@@ -50,7 +55,7 @@ function rootCheck(uid: number): HealthCheck {
 }
 
 async function programCheck([name, use, debian]: (typeof PROGRAMS)[number], path: string): Promise<HealthCheck> {
-  for (const folder of path.split(delimiter)) {
+  for (const folder of [...path.split(delimiter), ...SBIN]) {
     const file = join(folder, name);
     if (await isExecutable(file)) return { name, result: RESULT_OK, message: file };
   }
