@@ -71,6 +71,10 @@ export class Workload {
         options.forgetCgroup(id);
         events.publish({ containerDeleted: { id } });
       },
+      cgroupRenewed: (id) => {
+        options.forgetCgroup(id);
+        options.watchCgroup(id);
+      },
       now: Date.now,
     });
     const zoneCgroups = new ZoneCgroups(options.containers.cgroups);
@@ -83,9 +87,11 @@ export class Workload {
         paused: isPaused,
         oomKills: countOomKills,
         oci: {
-          create: (container, stdio) => crun.create(bundleOf(container), stdio),
+          create: (container, stdio) =>
+            crun.create(bundleOf(container), stdio).finally(() => this.containers.limitBundle(container)),
           start: (container) => crun.start(bundleOf(container)),
-          discard: (container) => crun.delete(bundleOf(container)),
+          discard: (container) =>
+            crun.delete(bundleOf(container)).finally(() => this.containers.limitBundle(container)),
           waiting: ({ id }) => crun.waiting(id),
         },
       },

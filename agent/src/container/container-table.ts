@@ -2,7 +2,7 @@ import { closeSync, constants, existsSync, mkdirSync, openSync, readdirSync } fr
 import { join } from "node:path";
 import { attachDevicePolicy } from "@zone/native";
 import { blockSerials } from "../cgroup/block-serials.js";
-import { type Setting, settingsOf } from "../cgroup/resources.js";
+import { applySettings, type Setting, settingsOf } from "../cgroup/resources.js";
 import { agentError, errnoOf } from "../errors.js";
 import { LIMITS } from "../limits.js";
 import { type BlockPaths, findBlockDevice } from "../mount/block-device.js";
@@ -40,6 +40,8 @@ export interface ContainerTableOptions extends BlockPaths {
   killInit(id: string): Promise<void>;
   created(id: string): void;
   deleted(id: string): void;
+  /** Its cgroup is another one now. */
+  cgroupRenewed(id: string): void;
   /** Milliseconds since 1970. */
   now(): number;
 }
@@ -144,6 +146,25 @@ export class ContainerTable {
       this.#busy.delete(id);
     }
     this.#options.deleted(id);
+  }
+
+  /**
+   * Sees to the cgroup of a bundle's container after crun was there: it has removed it when it failed, and else set what the
+   * bundle says, over which goes what the request has said.
+   */
+  limitBundle(container: Container): void {
+    const { id, cgroupPath, limits } = container;
+    if (cgroupPath === undefined || this.get(id) !== container) return;
+    const settings = settingsOf(limits ?? {}, (serial) => this.#deviceNumber(serial));
+    if (existsSync(cgroupPath)) {
+      applySettings(cgroupPath, settings);
+      return;
+    }
+    if (container.cgroup !== undefined) closeSync(container.cgroup);
+    container.cgroup = undefined;
+    createCgroup(cgroupPath, settings);
+    container.cgroup = this.#openPlaces(id).cgroup;
+    this.#options.cgroupRenewed(id);
   }
 
   /** Its init has been reaped. */

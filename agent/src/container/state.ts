@@ -1,5 +1,6 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { zone } from "@zone/proto";
 import { writeAtomically } from "../system/identity.js";
 import { type NamespaceSpec, PRIVATE_NAMESPACES } from "./namespaces.js";
 import { checkOciConfig, type OciConfig } from "./oci/config.js";
@@ -34,6 +35,8 @@ export interface ContainerState {
   noNewPrivileges: boolean;
   privileged: boolean;
   oci: boolean;
+  /** Of a container of a bundle, for its cgroup may have to be made again: crun removes it when it fails. */
+  limits?: zone.agent.v1.Resources.$Properties;
 }
 
 /** The state of a container that is made now. */
@@ -46,7 +49,7 @@ export function newState(spec: ContainerSpec, createdAt: number): ContainerState
   };
   if (kind.name === "oci") {
     const unused = { namespaces: PRIVATE_NAMESPACES, ipcHeld: false, noNewPrivileges: false, privileged: false };
-    return { ...common, ...unused, seccomp: "default", oci: true };
+    return { ...common, ...unused, seccomp: "default", oci: true, limits: spec.limits };
   }
   const { settings } = kind;
   return {
