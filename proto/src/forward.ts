@@ -1,3 +1,4 @@
+import { readSync } from "node:fs";
 import type { Socket } from "node:net";
 import type { Readable } from "node:stream";
 import type { ClientDuplexStream } from "@grpc/grpc-js";
@@ -165,6 +166,11 @@ export function pumpMessages(
     });
     reader.on("end", () => {
       if (over) return;
+      const broken = resetBehindEnd(reader);
+      if (broken !== undefined) {
+        finish(broken);
+        return;
+      }
       sentEof = true;
       call.write({ eof: {} } satisfies ForwardMessage);
       ended();
@@ -221,8 +227,25 @@ const NOTHING = new Uint8Array(0);
 export function resetSocket(socket: Socket): void {
   // Node knows only of TCP how to reset; elsewhere the peer is told by its unread bytes. Its resetAndDestroy() ends the socket
   // first, and a peer that has found an end is told of no reset; what it does after that is this.
-  if (!socket.destroyed) Object.assign(socket, { resetAndClosing: isTcp(socket) });
+  // A reset is not possible while the end is still under way, uv_tcp_close_reset().
+  const isEnding = socket.writableEnded && !socket.writableFinished;
+  if (!socket.destroyed) Object.assign(socket, { resetAndClosing: isTcp(socket) && !isEnding });
   socket.destroy();
+}
+
+/**
+ * The error of a connection that was reset though its stream has ended: libuv takes a short read together with POLLHUP for the end
+ * (unix/stream.c, uv__stream_io) and leaves the error in the socket. A connection that has really ended reads as ended again.
+ */
+function resetBehindEnd(reader: Readable): unknown {
+  const fd = (reader as { _handle?: { fd?: unknown } | null })._handle?.fd;
+  if (typeof fd !== "number" || fd < 0) return undefined;
+  try {
+    readSync(fd, new Uint8Array(1));
+    return undefined;
+  } catch (error) {
+    return error;
+  }
 }
 
 function isTcp(socket: Socket): boolean {

@@ -43,6 +43,10 @@ export class Forwarding {
     try {
       const where = describeTarget(target);
       const socket = await connectTo(target, { rootOf: this.#rootOf, timeoutMs, signal: gone.signal });
+      if (gone.signal.aborted) {
+        socket.destroy();
+        throw cancelled();
+      }
       await this.#move(socket, call, where);
     } finally {
       this.#connections--;
