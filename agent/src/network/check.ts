@@ -1,6 +1,5 @@
 import type { zone } from "@zone/proto";
 import { invalid } from "../errors.js";
-import { checkHostname } from "../system/hostname.js";
 import { invalidText } from "./errors.js";
 import { type IpAddress, type IpPrefix, isNoHost, networkOf, parseAddress, parsePrefix } from "./ip.js";
 import { NETWORK_LIMITS } from "./limits.js";
@@ -135,7 +134,7 @@ export function checkDns(dns: zone.agent.v1.Dns.$Properties | null | undefined):
       throw invalidText("INVALID_DNS", text, "a domain to search");
     }),
     options: bounded("INVALID_DNS", "options", dns?.options, options).map((text) => {
-      if (/^[a-z0-9-]+(:[0-9]+)?$/.test(text) && text.length <= optionBytes) return text;
+      if (/^[a-z0-9][a-z0-9:._-]*$/.test(text) && text.length <= optionBytes) return text;
       throw invalidText("INVALID_DNS", text, 'an option of resolv.conf(5), such as "ndots:5"');
     }),
   };
@@ -147,13 +146,20 @@ export function checkHosts(fields: readonly zone.agent.v1.HostEntry.$Properties[
   const entries = bounded("INVALID_HOSTNAME", "hosts", fields, hostEntries).map((entry) => {
     const address = entry.address ?? "";
     if (!parseAddress(address)) throw invalidText("INVALID_ADDRESS", address, "an IP address");
-    const names = bounded("INVALID_HOSTNAME", `names of ${address}`, entry.names, namesPerHost).map(checkHostname);
+    const names = bounded("INVALID_HOSTNAME", `names of ${address}`, entry.names, namesPerHost).map(checkHostsName);
     if (names.length === 0) throw invalid("INVALID_HOSTNAME", `the host entry of ${address} has no names`);
     return { address, names };
   });
   const bytes = entries.reduce((sum, { names }) => sum + names.reduce((total, name) => total + name.length + 1, 64), 0);
   if (bytes <= hostsBytes) return entries;
   throw invalid("INVALID_HOSTNAME", `the hosts take ${bytes} bytes; at most ${hostsBytes} are kept`);
+}
+
+/** A name of hosts(5): longer than a host's own, and with "_", which names of services have. */
+function checkHostsName(name: string): string {
+  const { domainBytes } = NETWORK_LIMITS;
+  if (/^[A-Za-z0-9_][A-Za-z0-9_.-]*$/.test(name) && name.length <= domainBytes) return name;
+  throw invalidText("INVALID_HOSTNAME", name, `a host name of 1 to ${domainBytes} bytes`);
 }
 
 function bounded<T>(reason: string, what: string, list: readonly T[] | null | undefined, max: number): readonly T[] {
