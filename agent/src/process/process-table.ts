@@ -1,19 +1,17 @@
-import { closeSync } from "node:fs";
-import { closeFd, type InitClient, type Exit as InitExit, type InitRecord, type NamespaceChoice } from "@zone/native";
+import { closeFd, type InitClient, type Exit as InitExit, type InitRecord } from "@zone/native";
 import type { Container } from "../container/container.js";
 import type { SeccompFilters } from "../container/seccomp/filter.js";
 import { agentError } from "../errors.js";
 import { LIMITS } from "../limits.js";
-import { encodeMeta, type ProcessMeta } from "./meta.js";
-import { OciInit, type OciRuntime } from "./oci-init.js";
+import type { ProcessMeta } from "./meta.js";
+import { OciInit } from "./oci-init.js";
 import type { OffsetFile } from "./offset-file.js";
 import { notRunning, unknownProcess, ZoneProcess } from "./process.js";
+import { type ContainerAccess, findContainer, type Held, ProcessStarts } from "./process-starts.js";
 import { adopt } from "./recovery.js";
-import { startError, toFailure } from "./spawn-failure.js";
-import { type Place, spawnPlan, userIn } from "./spawn-plan.js";
 import type { ProcessSpec } from "./spec.js";
 import type { Exit } from "./state.js";
-import { type ChildStdio, openStdio } from "./stdio.js";
+import { openStdio } from "./stdio.js";
 import type { Tools } from "./tools.js";
 
 /** What happens to processes, for events and logs. */
@@ -24,18 +22,6 @@ export interface ProcessObserver {
   ended(process: ZoneProcess): void;
   /** Something that nobody waits for went wrong. */
   trouble(message: string): void;
-}
-
-/** What processes need of containers. */
-export interface ContainerAccess {
-  /** The container of that id; undefined when there is none. */
-  get(id: string): Container | undefined;
-  /** Whose namespaces its init gets; undefined: all its own. */
-  namespaces(container: Container): Promise<NamespaceChoice | undefined>;
-  paused(container: Container): boolean;
-  /** OOM kills in it until now. */
-  oomKills(container: Container): number;
-  oci: OciRuntime;
 }
 
 export interface ProcessTableOptions {
@@ -52,15 +38,12 @@ export interface ProcessTableOptions {
   now(): number;
 }
 
-/** A process that has not been started: PID 1 is to spawn it, or crun makes it. */
-type Held = { kind: "spawn"; spec: ProcessSpec; child: ChildStdio } | { kind: "oci"; init: OciInit };
-
 /** All processes that the agent started and keeps, by id, in order of creation. */
 export class ProcessTable {
   readonly #options: ProcessTableOptions;
   readonly #byId = new Map<string, ZoneProcess>();
   readonly #byToken = new Map<bigint, ZoneProcess>();
-  readonly #held = new Map<ZoneProcess, Held>();
+  readonly #starts: ProcessStarts;
   /** After a restart, until `recover`: exits of processes that are not known yet. */
   #unclaimed: Map<bigint, InitExit> | undefined;
   #named = 0;
@@ -69,6 +52,7 @@ export class ProcessTable {
   constructor(options: ProcessTableOptions) {
     this.#options = options;
     const { init, observer, tools } = options;
+    this.#starts = new ProcessStarts({ ...options, initOf: (id) => this.initOf(id) });
     if (init.restarts > 0) this.#unclaimed = new Map();
     init.onExit = (exit) => {
       if (tools.exited(exit)) return;
@@ -124,7 +108,7 @@ export class ProcessTable {
         `${LIMITS.processes} processes are kept: delete some`,
       );
     }
-    const container = spec.containerId === "" ? undefined : this.#container(spec.containerId);
+    const container = spec.containerId === "" ? undefined : findContainer(this.#options.containers, spec.containerId);
     if (container && spec.init) this.#checkInit(container);
     const bundle = spec.init ? container?.config?.process : undefined;
     const { containerId, init, user, stdin, outputBufferBytes, outputPolicy, drainGraceMs } = spec;
@@ -138,7 +122,7 @@ export class ProcessTable {
     const add = (held: Held, stdio: ZoneProcess["stdio"]) => {
       const argv = bundle ? bundle.args.map((text) => Buffer.from(text)) : spec.argv;
       const process = new ZoneProcess(this.#options.nextToken(), meta, argv, stdio, this.#options.offsets);
-      this.#held.set(process, held);
+      this.#starts.hold(process, held);
       this.#add(process);
       return process;
     };
@@ -151,29 +135,13 @@ export class ProcessTable {
   }
 
   /** What comes before a start when it is held: the init of an OCI bundle is made. On failure the process is FAILED. */
-  async prepare(process: ZoneProcess): Promise<void> {
-    const held = this.#held.get(process);
-    if (held?.kind !== "oci") return;
-    try {
-      await this.#createOci(process, held.init);
-    } catch (thrown) {
-      this.#held.delete(process);
-      throw this.#fail(process, held, thrown);
-    }
+  prepare(process: ZoneProcess): Promise<void> {
+    return this.#starts.prepare(process);
   }
 
   /** Starts a CREATED process; settles when exec has succeeded. On failure it is FAILED, and the error says why. */
-  async start(process: ZoneProcess): Promise<void> {
-    process.starting();
-    const held = this.#held.get(process);
-    if (!held) throw new Error(`process "${process.id}" has no descriptors to start with`);
-    this.#held.delete(process);
-    try {
-      if (held.kind === "oci") await this.#startOci(process, held.init);
-      else await this.#spawn(process, held);
-    } catch (thrown) {
-      throw this.#fail(process, held, thrown);
-    }
+  start(process: ZoneProcess): Promise<void> {
+    return this.#starts.start(process);
   }
 
   /** Signals a process that has not been reaped; PROCESS_NOT_RUNNING otherwise. One that is being started is waited for. */
@@ -192,9 +160,7 @@ export class ProcessTable {
         `process "${process.id}" is ${process.state.name}: end it first`,
       );
     }
-    const held = this.#held.get(process);
-    if (held) this.#discard(held);
-    this.#held.delete(process);
+    this.#starts.giveUp(process);
     if (process.state.name === "exited") this.#options.init.release(process.token);
     this.#byId.delete(process.id);
     this.#byToken.delete(process.token);
@@ -208,10 +174,8 @@ export class ProcessTable {
     if (!process) return;
     await process.whenStarted();
     if (process.state.name === "created") {
-      const held = this.#held.get(process);
-      this.#held.delete(process);
       const error = agentError("NOT_FOUND", "CONTAINER_UNKNOWN", `container "${containerId}" is being deleted`);
-      if (held) this.#fail(process, held, error);
+      this.#starts.giveUp(process, error);
     }
     if (process.state.name !== "running") return;
     this.#options.init.kill(process.token, 9);
@@ -231,7 +195,7 @@ export class ProcessTable {
         this.#add(process);
         const exit = record.exited ?? this.#unclaimed?.get(record.token);
         process.kept((index) => init.dropKept(process.token, index));
-        if (process.state.name === "created") this.#holdMade(process, record.pid);
+        if (process.state.name === "created") this.#starts.holdMade(process, record.pid);
         if (exit) this.#reaped(process, exit);
         taken++;
         continue;
@@ -247,69 +211,11 @@ export class ProcessTable {
     return taken;
   }
 
-  async #spawn(process: ZoneProcess, { spec, child }: Extract<Held, { kind: "spawn" }>): Promise<void> {
-    const { init, now, filters, openCgroup } = this.#options;
-    const container = spec.containerId === "" ? undefined : this.#container(spec.containerId);
-    const place = container ? await this.#placeIn(container, process) : ({ kind: "zone" } as const);
-    const user = userIn(place, spec);
-    const plan = spawnPlan(spec, place, user, encodeMeta(process.meta), filters);
-    const kept = process.kept((index) => init.dropKept(process.token, index));
-    const opened = container ? undefined : openCgroup(spec.cgroup);
-    try {
-      const stdio = child.take(user.uid);
-      const { pid } = await init.spawn(process.token, plan, { stdio, kept, cgroup: opened ?? container?.cgroup });
-      process.spawned(pid, now());
-    } finally {
-      if (opened !== undefined) closeSync(opened);
-    }
-  }
-
-  #createOci(process: ZoneProcess, oci: OciInit): Promise<number> {
-    const { init } = this.#options;
-    return oci.create((pid) => {
-      const kept = process.kept((index) => init.dropKept(process.token, index));
-      return init.adopt(process.token, pid, { meta: encodeMeta(process.meta), kept });
-    });
-  }
-
-  async #startOci(process: ZoneProcess, oci: OciInit): Promise<void> {
-    const pid = await this.#createOci(process, oci);
-    await oci.start();
-    process.spawned(pid, this.#options.now());
-  }
-
-  /** After a restart: an init that crun has made is held by nobody but PID 1. */
-  #holdMade(process: ZoneProcess, pid: number): void {
-    const container = this.#options.containers.get(process.meta.containerId);
-    if (container)
-      this.#held.set(process, { kind: "oci", init: OciInit.made(container, this.#options.containers.oci, pid) });
-  }
-
-  /** The process becomes FAILED; the error says why. */
-  #fail(process: ZoneProcess, held: Held, thrown: unknown): Error {
-    this.#discard(held);
-    const error = startError(thrown, programName(process.argv));
-    // It may have ended between its making and its start.
-    if (!process.ended) process.failed(toFailure(error));
-    return error;
-  }
-
-  #discard(held: Held): void {
-    if (held.kind === "spawn") held.child.close();
-    else held.init.discard().catch((error) => this.#options.observer.trouble(`crun: ${error}`));
-  }
-
   #reaped(process: ZoneProcess, exit: InitExit): void {
     const { name } = process.state;
     if (name === "created") {
-      const held = this.#held.get(process);
-      this.#held.delete(process);
-      const error = agentError(
-        "INTERNAL",
-        "SPAWN_FAILED",
-        `the init of "${process.meta.containerId}" has ended before its start`,
-      );
-      if (held) this.#fail(process, held, error);
+      const message = `the init of "${process.meta.containerId}" has ended before its start`;
+      this.#starts.giveUp(process, agentError("INTERNAL", "SPAWN_FAILED", message));
     }
     if (name === "created" || name === "failed") this.#options.init.release(process.token);
     else process.reaped(this.#toExit(process, exit));
@@ -320,35 +226,6 @@ export class ProcessTable {
     if (container) container.oomKills = Math.max(container.oomKills, this.#options.containers.oomKills(container));
     const oomKilled = container !== undefined && container.oomKills > meta.oomKillsBefore;
     return { code, signal, coreDumped, oomKilled, at: timeMs };
-  }
-
-  async #placeIn(container: Container, process: ZoneProcess): Promise<Place> {
-    const { containers } = this.#options;
-    if (process.meta.init) return { kind: "init", container, namespaces: await containers.namespaces(container) };
-    const init = this.initOf(container.id);
-    if (init?.state.name !== "running") {
-      throw agentError(
-        "FAILED_PRECONDITION",
-        "CONTAINER_NOT_RUNNING",
-        `container "${container.id}" has no running init`,
-      );
-    }
-    if (containers.paused(container)) {
-      throw agentError(
-        "FAILED_PRECONDITION",
-        "CONTAINER_PAUSED",
-        `container "${container.id}" is paused: resume it first`,
-      );
-    }
-    return { kind: "join", container, init: init.token };
-  }
-
-  #container(id: string): Container {
-    const container = this.#options.containers.get(id);
-    if (container) return container;
-    throw agentError("NOT_FOUND", "CONTAINER_UNKNOWN", `there is no container "${id}"`, {
-      resource: { type: "container", name: id },
-    });
   }
 
   #checkInit({ id, config, stopped }: Container): void {
@@ -386,11 +263,4 @@ export class ProcessTable {
       if (!this.#byId.has(id)) return id;
     }
   }
-}
-
-/** argv[0] for a message: text, bounded. */
-function programName(argv: readonly Uint8Array[]): string {
-  return Buffer.from(argv[0] ?? [])
-    .toString("utf8")
-    .slice(0, 200);
 }

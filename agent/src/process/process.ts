@@ -73,6 +73,11 @@ export class ZoneProcess {
     return this.#state.name === "exited" || this.#state.name === "failed";
   }
 
+  /** Whether PID 1 has reaped it before it was known to be started. */
+  get exitedEarly(): boolean {
+    return this.#earlyExit !== undefined;
+  }
+
   get deleted(): boolean {
     return this.#deleted;
   }
