@@ -7,11 +7,11 @@ import { hostChecks } from "./api/doctor.js";
 import { startBridge } from "./bridge.js";
 import { QemuDriver } from "./domains/qemu-driver.js";
 import { openZoneImage } from "./domains/zone-image.js";
+import { portOpener } from "./forward/open-ports.js";
 import { openImageStore } from "./images/store.js";
 import { type BridgeOptions, parseOptions, socketPath, USAGE } from "./options.js";
 import { BRIDGE_VERSION } from "./version.js";
 import { readHostDns } from "./zones/name-servers.js";
-import { noPorts } from "./zones/ports.js";
 import { warmUp } from "./zones/warm-up.js";
 
 /** A wrong option, or what keeps the bridge from starting. */
@@ -44,7 +44,7 @@ async function main(options: BridgeOptions, env: NodeJS.ProcessEnv): Promise<voi
     members: { uids: options.allowUids, gids: options.allowGids },
     log,
     openImages: () => openImageStore({ directory: join(stateDir, "images"), env }),
-    openPorts: noPorts,
+    openPorts: portOpener(log),
     hostDns: () => readHostDns("/etc/resolv.conf"),
     env,
     driver,

@@ -2,8 +2,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { pino } from "pino";
 import { startBridge } from "../bridge.js";
+import { portOpener } from "../forward/open-ports.js";
 import { readHostDns } from "../zones/name-servers.js";
-import { noPorts } from "../zones/ports.js";
 import { ProcessDriver } from "./process-driver.js";
 import { testImages } from "./test-images.js";
 
@@ -11,19 +11,21 @@ import { testImages } from "./test-images.js";
 const [, , directory = "", holdMs = "60000"] = process.argv;
 const repository = fileURLToPath(new URL("../../..", import.meta.url));
 
+const log = pino({ level: process.env.ZONE_LOG_LEVEL ?? "info" }, pino.destination(2));
+
 const bridge = await startBridge({
   stateDir: join(directory, "state"),
   socketPath: join(directory, "bridge.sock"),
   uid: process.getuid?.() ?? 0,
   members: { uids: [], gids: [65534] },
-  log: pino({ level: process.env.ZONE_LOG_LEVEL ?? "info" }, pino.destination(2)),
+  log,
   driver: new ProcessDriver({
     directory: join(directory, "domains"),
     init: join(repository, "native/build/zone-init"),
     agent: join(repository, "agent/dist/main.js"),
   }),
   openImages: async () => testImages({ sh: { cmd: ["sh"] }, none: {}, quit: { cmd: ["sh"], stopSignal: "SIGQUIT" } }),
-  openPorts: noPorts,
+  openPorts: portOpener(log),
   hostDns: () => readHostDns("/etc/resolv.conf"),
   env: process.env,
   host: {

@@ -110,6 +110,11 @@ export class Volumes {
     this.#holders.set(name, zone);
   }
 
+  /** A zone that may have volumes has another name now. */
+  renameHolder(zoneId: string, name: string): void {
+    for (const [volume, { id }] of this.#holders) if (id === zoneId) this.#holders.set(volume, { id, name });
+  }
+
   /** Lets go of one of a zone's volumes, or of all. */
   release(zoneId: string, name?: string): void {
     for (const [volume, { id }] of this.#holders) {

@@ -77,6 +77,12 @@ export class ZoneJournal {
     await this.apply(event).catch((error) => this.#onWriteFailed(error));
   }
 
+  /** The kernel has killed a process of its container for want of memory. Written once, told each time. */
+  noteOom(): void {
+    if (this.#record.oomKilled) this.#publish("oom");
+    else void this.noteRevision({ oomKilled: true }, "oom");
+  }
+
   /** Keeps what the zone said of itself. */
   noteFacts({ kernelRelease, agentVersion, machineId }: ZoneFacts): void {
     // A zone is hostile, and this goes into every answer that has the zone.

@@ -2,6 +2,7 @@ import { ContainerService, createClient, NetworkService, SystemService, toTimest
 import { errorMessage } from "../errors.js";
 import { exactInteger } from "../numbers.js";
 import { MAIN } from "./main-spec.js";
+import { vcpusFor } from "./spec.js";
 import type { Zone } from "./zone.js";
 
 export type StatsMessage = zone.bridge.v1.ZoneStats.$Properties;
@@ -17,7 +18,12 @@ const MAX_LISTED = 256;
 export async function zoneStats(zone: Zone, contained: boolean): Promise<StatsMessage> {
   const { record } = zone;
   const paused = record.life.state === "paused";
-  const base = { zoneId: zone.id, name: zone.name, vcpus: record.vcpus ?? 0, paused };
+  const base = {
+    zoneId: zone.id,
+    name: zone.name,
+    vcpus: record.vcpus ?? vcpusFor(record.spec.cpuMillis ?? 0),
+    paused,
+  };
   const [host, inside] = await Promise.allSettled([hostPart(zone), paused ? {} : zonePart(zone, contained)]);
   const failed = [host, inside].find((part) => part.status === "rejected");
   return {

@@ -130,6 +130,7 @@ export class ZoneTable {
     this.#names.set(name, id);
     try {
       await zone.rename(name);
+      this.#context.volumes.renameHolder(id, name);
       if (this.#names.get(before) === id) this.#names.delete(before);
     } catch (thrown) {
       this.#names.delete(name);

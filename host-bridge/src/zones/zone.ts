@@ -13,6 +13,7 @@ import { type MainExit, NO_EXIT_CODE, type ZoneEnd } from "./life.js";
 import { MAIN } from "./main-spec.js";
 import type { ZoneFile } from "./mount-spec.js";
 import { type RunListener, RunningZone, SETTLE_MS } from "./running-zone.js";
+import { hostnameOf } from "./spec.js";
 import { type StartableZone, ZoneStart } from "./starting.js";
 import { stopMain } from "./stopping.js";
 import { type ReachableZone, ZoneAccess } from "./zone-access.js";
@@ -37,7 +38,7 @@ export class Zone {
   readonly #listener: RunListener = {
     onLink: (event) => this.#journal.noteLink(event),
     onInfo: (info) => this.#journal.noteFacts(info),
-    onOom: () => void this.#journal.noteRevision({ oomKilled: true }, "oom"),
+    onOom: () => this.#journal.noteOom(),
   };
   /** What a client may change while it runs. */
   readonly changes: ZoneChanges;
@@ -129,7 +130,8 @@ export class Zone {
   /** Gives it another name. Whoever asks has made sure that the name is free. */
   rename(name: string): Promise<void> {
     const { spec } = this.record;
-    return this.#journal.revise({ name, spec: { ...spec, name } }, "updated");
+    // As with Docker: the hostname, which its environment has too, stays what it was.
+    return this.#journal.revise({ name, spec: { ...spec, name, hostname: hostnameOf(spec) } }, "updated");
   }
 
   /**
@@ -265,7 +267,7 @@ export class Zone {
     // News that was under way when the zone was paused: what is left of it has to run to its end.
     if (this.record.life.state === "paused")
       await this.changes.resume().catch((error) => this.#log.error({ err: error }, UNEXPECTED));
-    if (exit.oomKilled && !this.record.oomKilled) await this.#journal.noteRevision({ oomKilled: true }, "oom");
+    if (exit.oomKilled && !this.record.oomKilled) this.#journal.noteOom();
     await this.#journal.note({ type: "main-exited", exit });
   }
 
