@@ -5,6 +5,7 @@ import { ZoneError } from "@zone/proto";
 import type { WantedAccelerator } from "./accelerator.js";
 import { AcceleratorProbe } from "./accelerator-probe.js";
 import { adoptCompanions, endCompanions } from "./companions.js";
+import { connectionChecks } from "./connection-checks.js";
 import { EndWitness } from "./domain-end.js";
 import { type DomainState, readState } from "./domain-state.js";
 import type { Domain, DomainConfig, DomainDriver, DomainRecord, ProgressFn, WarmUp } from "./driver.js";
@@ -158,10 +159,10 @@ export class QemuDriver implements DomainDriver {
     return this.#version.get();
   }
 
-  /** What doctor says of QEMU and KVM; with `probe`, KVM is tried when that has not been done here. */
-  checks(probe: boolean, signal: AbortSignal): Promise<Check[]> {
+  /** What doctor says of QEMU, KVM, network and shares; with `probe`, KVM is tried when that has not been done here. */
+  async checks(probe: boolean, signal: AbortSignal): Promise<Check[]> {
     const known = { version: this.#version, imageDirectory: this.#imageDirectory, accelerator: this.#probe };
-    return qemuChecks(known, probe, signal);
+    return [...(await qemuChecks(known, probe, signal)), ...(await connectionChecks(this.#host))];
   }
 
   async #clone(
