@@ -1,13 +1,13 @@
 import { constants, fstatSync, ftruncateSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
-import { chownAt, closeFd, linkAt, mknodAt, openAt, openInRoot, setTimes, symlinkAt, unlinkAt } from "@zone/native";
+import { chownAt, closeFd, linkAt, mknodAt, openAt, setTimes, symlinkAt, unlinkAt } from "@zone/native";
 import { ZoneError } from "@zone/proto";
 import { ByteSource, shown, type TarEntry, TarError, TarReader } from "@zone/tar";
 import { errnoOf, invalid } from "../errors.js";
+import { ArchiveBase, componentsOf, refuse } from "./archive-base.js";
 import {
   chmodFd,
   createFile,
-  O_DIRECTORY,
   O_NOFOLLOW,
   O_PATH,
   O_WRONLY,
@@ -42,16 +42,15 @@ export async function copyIn(
   chunks: AsyncIterable<Uint8Array>,
   signal: AbortSignal,
 ): Promise<Copied> {
-  const base = openInRoot(root, wish.path, O_PATH | O_DIRECTORY);
-  const unpacking = new Unpacking(root, base, wish, signal);
+  const base = ArchiveBase.open(root, wish.path);
+  const unpacking = new Unpacking(base, wish, signal);
   try {
     await unpacking.all(new TarReader(new ByteSource(buffers(chunks))));
     return unpacking.copied;
   } catch (error) {
     throw withCopied(error, wish.path, unpacking.copied);
   } finally {
-    unpacking.close();
-    closeFd(base);
+    base.close();
   }
 }
 
@@ -71,36 +70,22 @@ function withCopied(thrown: unknown, path: string, { entries, bytes }: Copied): 
   });
 }
 
-const refuse = (message: string): never => {
-  throw new TarError(message);
-};
-
-const PARENT_MODE = 0o755;
+/** Of directories that a path in the archive only implies. */
+const PARENT: Ownership = { uid: 0, gid: 0, mode: 0o755 };
 const NS = 1_000_000_000n;
 
 class Unpacking {
   readonly copied: Copied = { entries: 0, bytes: 0 };
-  readonly #base: number;
+  readonly #base: ArchiveBase;
   readonly #wish: CopyInWish;
   readonly #signal: AbortSignal;
-  /** The archive's paths are resolved in here: nothing may lead out of the base. In the root itself nothing can. */
-  readonly #confine: { beneath: boolean };
-  /** The directory of the last entry: the next one's is often the same. */
-  #parent: { path: string; fd: number } | undefined;
   /** Set at the end: filling a directory changes its time. */
   readonly #times = new Map<string, bigint>();
 
-  constructor(root: number, base: number, wish: CopyInWish, signal: AbortSignal) {
+  constructor(base: ArchiveBase, wish: CopyInWish, signal: AbortSignal) {
     this.#base = base;
     this.#wish = wish;
     this.#signal = signal;
-    const [of, ofRoot] = [statOf(base), using(openInRoot(root, "/", O_PATH | O_DIRECTORY), statOf)];
-    this.#confine = { beneath: of.dev !== ofRoot.dev || of.ino !== ofRoot.ino };
-  }
-
-  close(): void {
-    if (this.#parent) closeFd(this.#parent.fd);
-    this.#parent = undefined;
   }
 
   async all(tar: TarReader): Promise<void> {
@@ -124,8 +109,7 @@ class Unpacking {
       // The directory itself, which was there before: its mode and owner are left, as docker does.
       return entry.kind === "directory" ? undefined : refuse("only a directory can be the directory itself");
     }
-    const parentPath = names.join("/");
-    const dir = this.#directory(parentPath);
+    const dir = this.#base.directory(names, this.#ownership(PARENT));
     const bytes = Buffer.from(name, "latin1");
     switch (entry.kind) {
       case "file":
@@ -153,41 +137,6 @@ class Unpacking {
     }
     this.copied.entries += 1;
     this.copied.bytes += entry.size;
-  }
-
-  /** Opens the directory at a path in the base; what is missing is made, as mkdir -p. */
-  #directory(path: string): number {
-    if (path === "") return this.#base;
-    if (this.#parent?.path === path) return this.#parent.fd;
-    let fd = this.#open(path);
-    if (fd === undefined) {
-      const names = path.split("/");
-      for (let count = 1; count <= names.length; count++) {
-        const prefix = names.slice(0, count).join("/");
-        let next = this.#open(prefix);
-        if (next === undefined) {
-          const name = Buffer.from(names[count - 1] ?? "", "latin1");
-          next = makeDirectoryAt(fd ?? this.#base, name, this.#ownership({ uid: 0, gid: 0, mode: PARENT_MODE }));
-        }
-        if (fd !== undefined) closeFd(fd);
-        fd = next;
-      }
-    }
-    if (fd === undefined) throw fileErrno("ENOENT", path);
-    if (this.#parent) closeFd(this.#parent.fd);
-    this.#parent = { path, fd };
-    return fd;
-  }
-
-  /** A directory in the base; undefined when it is not there. Refused when a link on the way leads out. */
-  #open(path: string): number | undefined {
-    try {
-      return openInRoot(this.#base, Buffer.from(path, "latin1"), O_PATH | O_DIRECTORY, 0, this.#confine);
-    } catch (error) {
-      if (errnoOf(error) === "ENOENT") return undefined;
-      if (errnoOf(error) === "EXDEV") refuse(`a link in ${shown(path)} leads out of the directory`);
-      throw error;
-    }
   }
 
   /** Calls `make`, which fails with EEXIST when something has the name; that is removed then. */
@@ -261,7 +210,7 @@ class Unpacking {
   async #hardLink(dir: number, name: Uint8Array, target: string): Promise<void> {
     const path = componentsOf(target).join("/");
     if (path === "") refuse("a hard link cannot lead to the directory itself");
-    const fd = this.#openTarget(path);
+    const fd = this.#base.openTarget(path);
     try {
       if (fstatSync(fd).isDirectory()) refuse(`it is a hard link to ${shown(target)}, which is a directory`);
       const there = openIfThere(dir, name);
@@ -269,17 +218,6 @@ class Unpacking {
       await this.#make(dir, name, () => linkAt(fd, dir, name));
     } finally {
       closeFd(fd);
-    }
-  }
-
-  #openTarget(path: string): number {
-    try {
-      return openInRoot(this.#base, Buffer.from(path, "latin1"), O_PATH | O_NOFOLLOW, 0, this.#confine);
-    } catch (error) {
-      if (errnoOf(error) === "ENOENT") refuse(`it is a hard link to ${shown(path)}, which is not there`);
-      if (errnoOf(error) === "EXDEV")
-        refuse(`it is a hard link to ${shown(path)}, and a link there leads out of the directory`);
-      throw error;
     }
   }
 
@@ -305,7 +243,7 @@ class Unpacking {
 
   #setDirectoryTimes(): void {
     for (const [path, time] of this.#times) {
-      const fd = this.#open(path);
+      const fd = this.#base.openIfThere(path);
       if (fd !== undefined) using(fd, () => setTimes(fd, undefined, time));
     }
   }
@@ -331,16 +269,4 @@ function isSame(a: number, b: number): boolean {
 
 function timeOf({ mtime: { seconds, nanoseconds } }: TarEntry): bigint {
   return BigInt(seconds) * NS + BigInt(nanoseconds);
-}
-
-/** The names of a path in the archive; none for the directory itself. */
-function componentsOf(path: string): string[] {
-  if (path.startsWith("/")) refuse("its path is absolute");
-  if (path.length > FILE_LIMITS.pathBytes) refuse("its path is too long");
-  const names = path.split("/").filter((name) => name !== "" && name !== ".");
-  for (const name of names) {
-    if (name === "..") refuse('".." in a path may lead out of the directory');
-    if (name.length > FILE_LIMITS.nameBytes) refuse("a name in its path is too long");
-  }
-  return names;
 }
