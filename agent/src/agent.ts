@@ -236,6 +236,7 @@ export class Agent {
       renew: (renewal) => this.#renew(renewal),
       events: this.#events,
       logs,
+      memoryChanged: (totalBytes) => this.#cgroups.resize(totalBytes),
       powerOff: (graceMs) => {
         log.info({ graceMs }, "shutting down");
         init.powerOff(graceMs);

@@ -1,5 +1,6 @@
 import { mkdirSync, readdirSync, rmdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { zoneMemoryMax } from "@zone/native";
 import { ZoneError, type zone } from "@zone/proto";
 import { agentError, describe, errnoOf } from "../errors.js";
 import { blockSerials } from "./block-serials.js";
@@ -133,6 +134,12 @@ export class CgroupTree {
       throw busy(path, populated ? "it has processes: kill them first" : "it has cgroups in it: delete them first");
     }
     this.#options.removed(path);
+  }
+
+  /** The zone has more or less memory than at boot: all but the agent's share of it is for what runs here, as PID 1 has begun. */
+  resize(totalBytes: number): void {
+    const { root } = this.#options;
+    if (root !== undefined) write(root, "memory.max", String(zoneMemoryMax(totalBytes)));
   }
 
   /** Throws CGROUP_UNKNOWN, or INVALID_CGROUP. */

@@ -1,6 +1,6 @@
 import { PROTOCOL_MAX, PROTOCOL_MIN } from "@zone/link";
-import { addEntropy } from "@zone/native";
-import { type Handlers, SystemService, toTimestamp, unimplemented, type zone } from "@zone/proto";
+import { addEntropy, syncAllAsync } from "@zone/native";
+import { type Handlers, type SystemService, toTimestamp, type zone } from "@zone/proto";
 import { agentError, invalid } from "../errors.js";
 import { streamHandler, unaryHandler } from "../handlers.js";
 import { LIMITS } from "../limits.js";
@@ -25,6 +25,8 @@ export interface SystemParts {
   renew(renewal: Renewal): number;
   events: EventHub<ZoneEvent>;
   logs: LogRing;
+  /** The zone has so much memory now. */
+  memoryChanged(totalBytes: number): void;
   powerOff(graceMs: number): void;
 }
 
@@ -35,7 +37,6 @@ const ONLINE_PATHS = { system: "/sys/devices/system", meminfo: "/proc/meminfo" }
 /** zone.agent.v1.System. */
 export function systemService(parts: SystemParts): Handlers<typeof SystemService> {
   return {
-    ...unimplemented(SystemService),
     info: unaryHandler(() => info(parts)),
     setTime: unaryHandler((request) => ({ adjustedMs: adjustClock(checkTime(request.time)) })),
     addEntropy: unaryHandler((request) => {
@@ -66,13 +67,19 @@ export function systemService(parts: SystemParts): Handlers<typeof SystemService
       };
       return writeFrom(call, next, (wake) => parts.logs.follow(wake));
     }),
-    online: unaryHandler((request, signal) => {
+    online: unaryHandler(async (request, signal) => {
       const { default: usual, max } = LIMITS.onlineWaitMs;
       const memoryTotalBytes = exactInteger(request.memoryBytes);
       const waitMs = request.waitMs || usual;
       if (memoryTotalBytes === undefined || waitMs > max)
         throw invalid("INVALID_SIZE", `memory_bytes is ${request.memoryBytes}, wait_ms is ${waitMs} (at most ${max})`);
-      return bringOnline({ cpus: request.cpus, memoryTotalBytes }, waitMs, ONLINE_PATHS, signal);
+      const now = await bringOnline({ cpus: request.cpus, memoryTotalBytes }, waitMs, ONLINE_PATHS, signal);
+      parts.memoryChanged(now.memoryTotalBytes);
+      return now;
+    }),
+    sync: unaryHandler(async () => {
+      await syncAllAsync();
+      return {};
     }),
     shutdown: unaryHandler((request) => {
       const { default: usual, max } = LIMITS.shutdownGraceMs;
