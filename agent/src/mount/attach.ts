@@ -3,7 +3,7 @@ import { closeFd, moveMount, openAt, PROPAGATION, setMountAttributes } from "@zo
 import { agentError, describe, errnoOf } from "../errors.js";
 import type { CheckedMount } from "./check-mount.js";
 import { copyUp, isEmptyFolder } from "./copy-up.js";
-import { invalidMount, mountFailed } from "./mount-errors.js";
+import { invalidMount, mountExists, mountFailed } from "./mount-errors.js";
 import type { MountRecord, MountRecords } from "./mount-records.js";
 import { findMounted, isRootOf, type MountRoot, mountIdOf, unmountTree } from "./mounted.js";
 import { readMountInfo } from "./mountinfo.js";
@@ -65,14 +65,7 @@ function findTarget(mount: CheckedMount, detached: number, { root, records }: At
     const taken = records.get(mountIdOf(target));
     const info = taken && readMountInfo("self").find(({ id }) => id === taken.id);
     if (taken && info && isRootOf(target, info)) {
-      throw agentError(
-        "ALREADY_EXISTS",
-        "MOUNT_EXISTS",
-        `${mount.target} is the same place as ${taken.target}, which has a mount`,
-        {
-          resource: { type: "mount", name: mount.target },
-        },
-      );
+      throw mountExists(mount.target, `is the same place as ${taken.target}, which has a mount: unmount it first`);
     }
     if (isDirectory(target) !== directory) {
       throw invalidMount(mount, directory ? "the target is not a folder" : "the source is a file, the target is none");

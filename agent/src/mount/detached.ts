@@ -63,6 +63,8 @@ function bindPlace(mount: CheckedMount, parts: MountParts): number {
  * mounted writable elsewhere already, the kernel says EBUSY, and only the mount is read-only.
  */
 function mountDisk({ type, options, copyUp }: CheckedMount, device: string): number {
+  // These two are always read-only; the kernel still wants to be told, or it asks the disk whether it can be written.
+  if (type === "erofs" || type === "squashfs") return fsMount(type, [["ro"], ...options.fs], 0, device);
   const readOnly = (options.attributes.set & MOUNT_ATTR.RDONLY) !== 0 && !copyUp;
   if (!readOnly) return fsMount(type, options.fs, 0, device);
   try {

@@ -42,7 +42,7 @@ export function mountFailed(error: unknown, { type, sourceText, target }: Checke
       return agentError("FAILED_PRECONDITION", "READ_ONLY_FS", `${what}: ${words}`, more);
     case "EACCES":
       // The block layer's answer when a disk that can only be read is to be written: get_tree_bdev().
-      if (kernelLog(error).length === 0 && ["ext4", "xfs"].includes(type)) {
+      if (["ext4", "xfs"].includes(type)) {
         const hint = `the disk can only be read; mount it with the option "ro"`;
         return agentError("FAILED_PRECONDITION", "READ_ONLY_FS", `${what}: ${hint}`, more);
       }
@@ -75,4 +75,16 @@ export function mountUnknown(containerId: string, target: string): ZoneError {
       resource: { type: "mount", name: target.slice(0, 200) },
     },
   );
+}
+
+export function mountExists(target: string, why: string): ZoneError {
+  return agentError("ALREADY_EXISTS", "MOUNT_EXISTS", `${target} ${why}`, {
+    resource: { type: "mount", name: target },
+  });
+}
+
+export function sourceNotFound(source: string): ZoneError {
+  return agentError("NOT_FOUND", "SOURCE_NOT_FOUND", `there is no ${source} to mount`, {
+    resource: { type: "mount", name: source },
+  });
 }

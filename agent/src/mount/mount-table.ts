@@ -1,6 +1,6 @@
-import { constants, existsSync, mkdirSync, openSync, readdirSync, rmdirSync } from "node:fs";
+import { constants, existsSync, mkdirSync, openSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { MNT_DETACH, openInRoot, unmountAt } from "@zone/native";
+import { openInRoot } from "@zone/native";
 import { agentError, errnoOf } from "../errors.js";
 import { attach } from "./attach.js";
 import { type CheckedMount, checkPlace, type Place } from "./check-mount.js";
@@ -8,11 +8,11 @@ import { makeDetached } from "./detached.js";
 import type { MountedFile } from "./file-contents.js";
 import { FileVolumes } from "./file-volume.js";
 import { MOUNT_LIMITS } from "./limits.js";
-import { mountFailed, mountUnknown } from "./mount-errors.js";
+import { mountExists, mountFailed, mountUnknown, sourceNotFound } from "./mount-errors.js";
 import { type MountRecord, MountRecords } from "./mount-records.js";
-import { findMounted, isRootOf, latin1, type MountRoot, mountIdOf, unmountTree } from "./mounted.js";
+import { findMounted, latin1, type MountRoot, mountAt, removeMountPoint, unmountTree } from "./mounted.js";
 import { type MountInfo, readMountInfo } from "./mountinfo.js";
-import { O_PATH, tryOpen, withFd } from "./place.js";
+import { O_PATH, withFd } from "./place.js";
 
 /** A container as its mounts see it. */
 export interface MountedContainer {
@@ -103,7 +103,7 @@ export class MountTable {
     const root = this.root(containerId);
     const infos = readMountInfo("self");
     const named = this.records.named(containerId, target);
-    const record = named ?? this.#recordAt(root, target, infos);
+    const record = named ?? this.records.get(mountAt(root, target, infos) ?? -1);
     const info = record && findMounted(infos, record.id, root);
     if (record && info) return { record, info, root };
     if (record) this.#forget(record); // its mount point has been removed, from another container
@@ -193,12 +193,13 @@ export class MountTable {
 
   async #mount(root: MountRoot, mount: CheckedMount, signal?: AbortSignal): Promise<void> {
     const key = `${root.containerId}\0${mount.target}`;
-    if (this.#busy.has(key)) throw exists(mount.target);
+    if (this.#busy.has(key)) throw mountExists(mount.target, "has a mount already: unmount it first");
     this.#checkRoom(root.containerId);
     this.#busy.add(key);
     try {
       this.#forgetGone(root);
-      if (this.records.named(root.containerId, mount.target)) throw exists(mount.target);
+      if (this.records.named(root.containerId, mount.target))
+        throw mountExists(mount.target, "has a mount already: unmount it first");
       const volume = this.#newVolume(mount);
       try {
         const detached = await this.#makeDetached(root, mount, volume, signal);
@@ -252,22 +253,6 @@ export class MountTable {
     }
   }
 
-  #recordAt(root: MountRoot, target: string, infos: readonly MountInfo[]): MountRecord | undefined {
-    let fd: number | undefined;
-    try {
-      fd = withFd(openSync(root.path, O_PATH | constants.O_DIRECTORY), (rootFd) => tryOpen(rootFd, target));
-    } catch (error) {
-      if (["ENOENT", "ENOTDIR", "ELOOP", "ENAMETOOLONG"].includes(errnoOf(error) ?? "")) return undefined;
-      throw error;
-    }
-    if (fd === undefined) return undefined;
-    return withFd(fd, () => {
-      const record = this.records.get(mountIdOf(fd));
-      const info = record && infos.find(({ id }) => id === record.id);
-      return info && isRootOf(fd, info) ? record : undefined;
-    });
-  }
-
   #isFrozen({ device }: MountInfo): boolean {
     const { frozen } = this.records;
     return (
@@ -302,31 +287,5 @@ export class MountTable {
   #forget(record: MountRecord): void {
     this.records.remove(record.id);
     if (record.volume) this.#volumes.remove(record.volume.name);
-  }
-}
-
-function exists(target: string): Error {
-  return agentError("ALREADY_EXISTS", "MOUNT_EXISTS", `${target} has a mount already: unmount it first`, {
-    resource: { type: "mount", name: target },
-  });
-}
-
-function sourceNotFound(source: string): Error {
-  return agentError("NOT_FOUND", "SOURCE_NOT_FOUND", `there is no ${source} to mount`, {
-    resource: { type: "mount", name: source },
-  });
-}
-
-/** Removes a folder of the agent's own and what may be mounted on it. */
-function removeMountPoint(folder: string, name: string): void {
-  try {
-    withFd(openSync(folder, O_PATH | constants.O_DIRECTORY), (fd) => unmountAt(fd, name, MNT_DETACH));
-  } catch (error) {
-    if (!["EINVAL", "ENOENT"].includes(errnoOf(error) ?? "")) throw error; // nothing is mounted there
-  }
-  try {
-    rmdirSync(join(folder, name));
-  } catch (error) {
-    if (errnoOf(error) !== "ENOENT") throw error;
   }
 }

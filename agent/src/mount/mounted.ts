@@ -1,9 +1,9 @@
-import { constants, openSync, readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
-import { dirname } from "node:path";
+import { constants, openSync, readdirSync, readFileSync, readlinkSync, rmdirSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { closeFd, MNT_DETACH, openAt, openInRoot, unmountAt, unmountFd } from "@zone/native";
 import { agentError, describe, errnoOf } from "../errors.js";
 import { type MountInfo, utf8 } from "./mountinfo.js";
-import { O_PATH, withFd } from "./place.js";
+import { O_PATH, tryOpen, withFd } from "./place.js";
 
 /** Where mounts are, as the zone sees it: a container's root, or for those of the zone the folder of their names. */
 export interface MountRoot {
@@ -22,6 +22,22 @@ export function mountIdOf(fd: number): number {
 /** Whether a descriptor is the root of its mount. */
 export function isRootOf(fd: number, info: MountInfo): boolean {
   return readlinkSync(`/proc/self/fd/${fd}`, { encoding: "buffer" }).toString("latin1") === info.target;
+}
+
+/** The id of the mount whose root `target` is, by its links as they are now; undefined when it is none. */
+export function mountAt(root: MountRoot, target: string, infos: readonly MountInfo[]): number | undefined {
+  let fd: number | undefined;
+  try {
+    fd = withFd(openSync(root.path, O_PATH | constants.O_DIRECTORY), (rootFd) => tryOpen(rootFd, target));
+  } catch (error) {
+    if (["ENOENT", "ENOTDIR", "ELOOP", "ENAMETOOLONG"].includes(errnoOf(error) ?? "")) return undefined;
+    throw error;
+  }
+  if (fd === undefined) return undefined;
+  return withFd(fd, (found) => {
+    const info = infos.find(({ id }) => id === mountIdOf(found));
+    return info && isRootOf(found, info) ? info.id : undefined;
+  });
 }
 
 /** The mount with this id, when it is still below the root. */
@@ -112,6 +128,20 @@ function busy(root: MountRoot, info: MountInfo, why: string): Error {
       resource: { type: "mount", name: target },
     },
   );
+}
+
+/** Removes a folder of the agent's own and what may be mounted on it. */
+export function removeMountPoint(folder: string, name: string): void {
+  try {
+    withFd(openSync(folder, O_PATH | constants.O_DIRECTORY), (fd) => unmountAt(fd, name, MNT_DETACH));
+  } catch (error) {
+    if (!["EINVAL", "ENOENT"].includes(errnoOf(error) ?? "")) throw error; // nothing is mounted there
+  }
+  try {
+    rmdirSync(join(folder, name));
+  } catch (error) {
+    if (errnoOf(error) !== "ENOENT") throw error;
+  }
 }
 
 const PROCESSES_SEEN = 1024;
