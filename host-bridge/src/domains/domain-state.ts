@@ -1,4 +1,4 @@
-import { open, readFile, rename } from "node:fs/promises";
+import { open, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { CompanionRecord } from "./companions.js";
 import type { NetworkFacts, ShareFacts } from "./driver.js";
@@ -34,7 +34,8 @@ const FILE = "domain.json";
 /** Writes it into the domain's folder, which is the bridge's own by then; whole or not at all. The folder is gone with the host's memory. */
 export async function writeState(directory: string, state: DomainState): Promise<void> {
   const aside = join(directory, `${FILE}.new`);
-  const file = await open(aside, "w", 0o600);
+  await rm(aside, { force: true }); // whatever it is: the folder was the VMM's for a while
+  const file = await open(aside, "wx", 0o600);
   try {
     await file.writeFile(JSON.stringify(state));
   } finally {

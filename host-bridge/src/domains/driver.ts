@@ -110,7 +110,7 @@ export interface Domain {
   resizeDisk(serial: string, bytes: number): Promise<void>;
   /**
    * Gives the guest so much memory, or takes it away. More than it started with comes in steps (128 MiB): answers with what it
-   * has now; the agent brings it online. INVALID_ARGUMENT/INVALID_MEMORY beyond maxMemoryBytes.
+   * has now; the agent brings it online. Less is taken by a balloon, or by unplugging what had been plugged in. INVALID_ARGUMENT/INVALID_MEMORY beyond maxMemoryBytes.
    */
   setMemory(bytes: number): Promise<number>;
   /**
