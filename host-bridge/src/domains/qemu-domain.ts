@@ -114,9 +114,11 @@ export class QemuDomain implements Domain {
     return this.#change((qmp) => setVcpus(qmp, this.#state.maxVcpus, count));
   }
 
-  stats(): Promise<DomainStats> {
+  async stats(): Promise<DomainStats> {
     const companions = this.#parts.around.companions.map(({ record }) => record.pid);
-    return usageOf([this.record.pid, ...companions]);
+    const usage = await usageOf([this.record.pid, ...companions]);
+    // Memory that its processes map together is private to none of them, but to the domain.
+    return this.#state.sharedMemory ? { ...usage, privateBytes: usage.pssBytes } : usage;
   }
 
   networkFacts(): NetworkFacts | undefined {
