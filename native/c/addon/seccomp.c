@@ -18,6 +18,7 @@ struct scmp_arg_cmp {
 	uint64_t datum_a;
 	uint64_t datum_b;
 };
+enum { SCMP_FLTATR_CTL_OPTIMIZE = 8, BINARY_TREE = 2 };
 enum { SCMP_ERROR = -1, MAX_CONDITIONS = 6, CONDITION_WORDS = 4 };
 
 static struct {
@@ -28,6 +29,7 @@ static struct {
 	int (*syscall_resolve_name)(const char *name);
 	int (*rule_add_array)(scmp_filter_ctx, uint32_t action, int syscall, unsigned int count, const struct scmp_arg_cmp *conditions);
 	int (*export_bpf)(const scmp_filter_ctx, int fd);
+	int (*attr_set)(scmp_filter_ctx, int attribute, uint32_t value);
 } library;
 
 static bool find_library(void)
@@ -46,8 +48,9 @@ static bool find_library(void)
 	*(void **)&library.syscall_resolve_name = dlsym(handle, "seccomp_syscall_resolve_name");
 	*(void **)&library.rule_add_array = dlsym(handle, "seccomp_rule_add_array");
 	*(void **)&library.export_bpf = dlsym(handle, "seccomp_export_bpf");
+	*(void **)&library.attr_set = dlsym(handle, "seccomp_attr_set");
 	found = library.init && library.release && library.arch_resolve_name && library.arch_add && library.syscall_resolve_name &&
-		library.rule_add_array && library.export_bpf;
+		library.rule_add_array && library.export_bpf && library.attr_set;
 	return found;
 }
 
@@ -103,6 +106,11 @@ napi_value za_seccomp_open(napi_env env, napi_callback_info info)
 		free(filter);
 		return za_fail(env, EINVAL, "seccomp_init", NULL);
 	}
+	/*
+	 * A tree instead of a list. When a filter is installed the kernel runs it for every system call there is, to know which are
+	 * always allowed: a third of the time of a list of 300. A library before 2.5 does not know it, and makes the list.
+	 */
+	(void)library.attr_set(filter->context, SCMP_FLTATR_CTL_OPTIMIZE, BINARY_TREE);
 	if (napi_create_external(env, filter, on_dropped, NULL, &external) == napi_ok)
 		return external;
 	on_dropped(env, filter, NULL);
