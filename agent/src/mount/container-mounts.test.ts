@@ -28,6 +28,8 @@ beforeAll(async () => {
   utimesSync(join(root, "data/file"), 1000, 1_000_000);
   symlinkSync("/etc/passwd", join(root, "data/sub/link"));
   chownSync(join(root, "data"), 1000, 1000);
+  mkdirSync(join(root, "large"));
+  writeFileSync(join(root, "large/file"), Buffer.alloc(100_000, 1));
   symlinkSync("/run", join(root, "var/run"));
   symlinkSync("/nowhere", join(root, "dangling"));
   lab.image("img");
@@ -115,6 +117,11 @@ describe("before anything runs in a container", () => {
     await mount({ type: "bind", source: "zone:full", target: "/data", copyUp: true, options: ["ro"] });
     expect(readdirSync(rootfs("data"))).toEqual(["own"]);
     await unmount("/data");
+    await lab.mounts.mount({ mount: { type: "tmpfs", target: "small", options: ["size=4k"] } });
+    const full = mount({ type: "bind", source: "zone:small", target: "/large", copyUp: true });
+    await expect(full).rejects.toMatchObject({ reason: "FILES_TOO_LARGE" });
+    expect(readdirSync(lab.run("mounts/small"))).toEqual([]);
+    await lab.mounts.unmount({ target: "small" });
     await mount({ type: "bind", source: "zone:full", subdirectory: "empty", target: "/data", copyUp: true });
     expect(readdirSync(lab.run("mounts/full/empty"))).toEqual(["file", "sub"]);
     await unmount("/data");

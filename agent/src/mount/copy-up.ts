@@ -1,9 +1,10 @@
-import { type BigIntStats, chmodSync, constants, fchmodSync, fstatSync, read, readdirSync, write } from "node:fs";
+import { type BigIntStats, chmodSync, constants, fchmodSync, fstatSync, read, write } from "node:fs";
 import { promisify } from "node:util";
 import { chownAt, closeFd, mkdirAt, mknodAt, openAt, readlinkBytesAt, setTimes, symlinkAt } from "@zone/native";
-import { agentError } from "../errors.js";
+import { agentError, errnoOf } from "../errors.js";
 import { MOUNT_LIMITS } from "./limits.js";
 import { O_PATH } from "./place.js";
+import { namesIn, removeTree } from "./tree.js";
 
 const readFd = promisify(read);
 const writeFd = promisify(write);
@@ -14,22 +15,32 @@ const SOURCE_FILE = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONB
 const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 const CHUNK_BYTES = 1024 * 1024;
 
+function contentOf(folder: number): Buffer[] {
+  return namesIn(folder).filter((name) => name.toString() !== "lost+found");
+}
+
 /** Whether a folder has nothing in it but what mkfs.ext4 makes. */
 export function isEmptyFolder(folder: number): boolean {
-  return namesIn(folder).every((name) => name.toString() === "lost+found");
+  return contentOf(folder).length === 0;
 }
 
 /**
  * Copies what is in the folder `from` to the empty folder `to` (both descriptors that can be read), with owners, modes, times
  * and symbolic links, and gives `to` the owner and mode of `from`; what is mounted below `from` is left out, as are devices,
  * sockets and extended attributes. A hard link becomes a file of its own. Nothing is followed, so that a tree which is changed
- * meanwhile leads nowhere else. FILES_TOO_LARGE beyond the limits.
+ * meanwhile leads nowhere else. FILES_TOO_LARGE beyond the limits; leaves nothing when it fails.
  */
 export async function copyUp(from: number, to: number): Promise<void> {
   const root = fstatSync(from, { bigint: true });
   const copy = new CopyUp(root.dev);
-  await copy.folder(from, to, 0);
-  copy.like(to, root);
+  try {
+    await copy.folder(from, to, 0);
+    copy.like(to, root);
+  } catch (error) {
+    for (const name of contentOf(to)) removeTree(to, name);
+    if (errnoOf(error) === "ENOSPC") throw tooLarge("does not fit into the mount");
+    throw error;
+  }
 }
 
 class CopyUp {
@@ -133,11 +144,6 @@ class CopyUp {
       closeFd(fd);
     }
   }
-}
-
-/** Names are bytes. */
-function namesIn(folder: number): Buffer[] {
-  return readdirSync(`/proc/self/fd/${folder}`, { encoding: "buffer" });
 }
 
 function tooLarge(what: string): Error {

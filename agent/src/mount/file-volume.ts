@@ -1,18 +1,7 @@
-import {
-  constants,
-  fchmodSync,
-  fstatSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  rmdirSync,
-  statfsSync,
-  writeFileSync,
-} from "node:fs";
+import { constants, fchmodSync, mkdirSync, openSync, readdirSync, rmdirSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   chownAt,
-  closeFd,
   type FsOption,
   fsMount,
   MNT_DETACH,
@@ -25,12 +14,12 @@ import {
   reconfigureFs,
   renameAt,
   symlinkAt,
-  unlinkAt,
   unmountAt,
 } from "@zone/native";
 import { errnoOf } from "../errors.js";
 import type { MountedFile } from "./file-contents.js";
 import { O_PATH, withFd } from "./place.js";
+import { removeTree } from "./tree.js";
 
 const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
 const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
@@ -218,25 +207,4 @@ function linkTarget(root: number, name: string): string | undefined {
 
 function namesIn(folder: number): string[] {
   return readdirSync(`/proc/self/fd/${folder}`, "utf8");
-}
-
-/** Removes whatever `name` is, with all below; nothing is followed, and nothing is there is well. */
-function removeTree(parent: number, name: string | Buffer): void {
-  let fd: number;
-  try {
-    fd = openAt(parent, name, O_PATH | constants.O_NOFOLLOW);
-  } catch (error) {
-    if (errnoOf(error) === "ENOENT") return;
-    throw error;
-  }
-  const directory = withFd(fd, () => fstatSync(fd).isDirectory());
-  if (directory) {
-    const folder = openAt(parent, name, FOLDER);
-    try {
-      for (const below of readdirSync(`/proc/self/fd/${folder}`, { encoding: "buffer" })) removeTree(folder, below);
-    } finally {
-      closeFd(folder);
-    }
-  }
-  unlinkAt(parent, name, { directory });
 }

@@ -50,6 +50,7 @@ export function mountFailed(error: unknown, { type, sourceText, target }: Checke
     case "EBUSY":
       return agentError("FAILED_PRECONDITION", "MOUNT_BUSY", `${what}: its source or target is in use: ${words}`, more);
     case "ENOSPC":
+      if (!isMountCall(error)) break; // a full disk
       return agentError(
         "RESOURCE_EXHAUSTED",
         "TOO_MANY_MOUNTS",
@@ -58,6 +59,15 @@ export function mountFailed(error: unknown, { type, sourceText, target }: Checke
       );
   }
   return agentError("INTERNAL", "MOUNT_FAILED", `${what}: ${words}`, more);
+}
+
+/** These say ENOSPC when there are fs.mount-max mounts; proc_sys_fs(5). */
+function isMountCall(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    "syscall" in error &&
+    ["move_mount", "open_tree", "fsmount"].includes(String(error.syscall))
+  );
 }
 
 /** INVALID_MOUNT about one mount. */

@@ -1,6 +1,8 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { createClient, MountService } from "@zone/proto";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { RunningAgent } from "../testing/running-agent.js";
 import { MountLab } from "./testing/lab.js";
 
 let lab: MountLab;
@@ -206,6 +208,28 @@ it("mounts outlive the agent", async () => {
   await lab.mounts.updateFiles({ target: "f", files: [{ path: "a", data: Buffer.from("2") }] });
   expect(readFileSync(at("f", "a"), "utf8")).toBe("2");
   await lab.mounts.unmount({ target: "t" });
+});
+
+it("no more than so many mounts are kept", async () => {
+  for (let index = 0; index < 256; index++) await mount({ type: "tmpfs", target: `n${index}` });
+  await expect(mount({ type: "tmpfs", target: "more" })).rejects.toMatchObject({
+    ...{ code: "RESOURCE_EXHAUSTED", reason: "TOO_MANY_MOUNTS" },
+  });
+});
+
+it("a template takes no mounts", async () => {
+  const template = await RunningAgent.start("zone.template=1");
+  const mounts = createClient(MountService, template.session.client);
+  const calls = [
+    ...[mounts.mount({}), mounts.unmount({ target: "x" }), mounts.list({}), mounts.freeze({ target: "x" })],
+    ...[mounts.thaw({ target: "x" }), mounts.trim({ target: "x" }), mounts.stats({ target: "x" })],
+    ...[mounts.resize({ target: "x" }), mounts.updateFiles({ target: "x" })],
+  ];
+  const outcomes = await Promise.allSettled(calls);
+  expect(new Set(outcomes.map((one) => one.status === "rejected" && one.reason.reason))).toEqual(
+    new Set(["ZONE_NOT_RENEWED"]),
+  );
+  await template.stop();
 });
 
 it("is INVALID_MOUNT without a mount", async () => {
