@@ -1,6 +1,7 @@
 import { symlinkSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { collect, readAll, writeAll } from "./testing/client.js";
+import { RunningAgent } from "../testing/running-agent.js";
+import { collect, copyIn, readAll, writeAll } from "./testing/client.js";
 import { useRootedAgent } from "./testing/rooted-agent.js";
 
 const zone = useRootedAgent();
@@ -47,5 +48,32 @@ describe("every call refuses", () => {
   ])("%s: containers that are not there", async (_, call) => {
     const asked = typeof call === "function" ? call() : call;
     await expect(asked).rejects.toMatchObject({ code: "NOT_FOUND", reason: "CONTAINER_UNKNOWN" });
+  });
+});
+
+describe("a template's agent", () => {
+  it("serves nothing before Renew", async () => {
+    const template = await RunningAgent.start("zone.template=1");
+    try {
+      const refused = { code: "FAILED_PRECONDITION", reason: "ZONE_NOT_RENEWED" };
+      for (const call of [
+        template.files.stat({ path: "/" }),
+        template.files.readDirectory({ path: "/" }),
+        readAll(template.files, { path: "/etc/passwd" }),
+        writeAll(template.files, { path: "/x" }, ""),
+        template.files.makeDirectory({ path: "/x" }),
+        template.files.makeLink({ path: "/x", target: "/" }),
+        template.files.remove({ path: "/x" }),
+        template.files.move({ from: "/x", to: "/y" }),
+        template.files.setAttributes({ path: "/x" }),
+        collect(template.files.watch({ path: "/" })),
+        collect(template.files.copyOut({ path: "/" })),
+        copyIn(template.files, { path: "/" }, new Uint8Array()),
+      ]) {
+        await expect(call).rejects.toMatchObject(refused);
+      }
+    } finally {
+      await template.stop();
+    }
   });
 });
