@@ -19,7 +19,7 @@ import { type OpenRoot, openRoot } from "./open-root.js";
 import type { ContainerSpec } from "./request.js";
 import { buildRoot, destroyRoot, type RootPlan } from "./root.js";
 import { SharedNamespaces } from "./shared-namespaces.js";
-import { markStopped, newState, readState, stateBytes, stateFiles, writeState } from "./state.js";
+import { keptNow, markStopped, newState, readState, stateBytes, stateFiles, writeState } from "./state.js";
 import { setNetworkSysctls } from "./sysctls.js";
 
 export interface ContainerTableOptions extends BlockPaths {
@@ -262,9 +262,7 @@ export class ContainerTable {
       for (const mount of spec.mounts) await this.#options.mounts.mountInto(mounted, mount);
       // Last: a folder without state.json is half made.
       writeState(base, files);
-      const kept = readState(base);
-      if (!kept) throw new Error(`the state of container "${id}" has not been kept`);
-      const container = toContainer(kept, places);
+      const container = toContainer(keptNow(spec, state), places);
       if (state.seccomp === "profile") this.#options.checkProfile(container);
       return container;
     } catch (error) {

@@ -11,7 +11,7 @@ import { CONTAINER_LIMITS } from "./limits.js";
 import { checkNamespaces, type NamespaceSpec, PRIVATE_NAMESPACES } from "./namespaces.js";
 import { checkOciConfig, type OciConfig } from "./oci/config.js";
 import { checkRootfs, type RootfsSpec } from "./rootfs-spec.js";
-import { parseProfile } from "./seccomp/profile.js";
+import { parseProfile, type SeccompProfile } from "./seccomp/profile.js";
 import { checkSysctls, type SysctlSetting } from "./sysctls.js";
 
 type Request = zone.agent.v1.CreateContainerRequest.$Properties;
@@ -20,8 +20,7 @@ type Request = zone.agent.v1.CreateContainerRequest.$Properties;
 export type SeccompChoice =
   | { kind: "default" }
   | { kind: "unconfined" }
-  /** JSON that parseProfile has taken. */
-  | { kind: "profile"; json: string };
+  | { kind: "profile"; json: string; profile: SeccompProfile };
 
 /** A CreateContainerRequest that has been checked, with its defaults filled in. */
 export interface ContainerSpec extends ContainerNamesSpec {
@@ -117,8 +116,7 @@ function checkSeccomp(seccomp: zone.agent.v1.Seccomp.$Properties | undefined): S
     return { kind: "unconfined" };
   }
   if (profile.length === 0) return { kind: "default" };
-  parseProfile(profile);
-  return { kind: "profile", json: Buffer.from(profile).toString("utf8") };
+  return { kind: "profile", json: Buffer.from(profile).toString("utf8"), profile: parseProfile(profile) };
 }
 
 function checkPaths(name: string, paths: readonly string[]): readonly string[] {

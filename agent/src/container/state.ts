@@ -98,6 +98,15 @@ export interface KeptContainer {
   stopped: boolean;
 }
 
+/** The same of one that is made now. */
+export function keptNow({ kind }: ContainerSpec, state: ContainerState): KeptContainer {
+  if (kind.name === "oci") return { state, seccomp: undefined, oci: kind.config, stopped: false };
+  const { seccomp } = kind.settings;
+  const profile =
+    state.seccomp === "unconfined" ? undefined : seccomp.kind === "profile" ? seccomp.profile : DEFAULT_PROFILE;
+  return { state, seccomp: profile, oci: undefined, stopped: false };
+}
+
 /** Undefined when the folder is half made. */
 export function readState(base: string): KeptContainer | undefined {
   const file = join(base, "state.json");
