@@ -146,8 +146,10 @@ describe("a published port", () => {
   it("resets the client when the service does, and the service when the client does", async () => {
     const inZone: Promise<string>[] = [];
     const service = await serve((socket) => {
-      socket.once("data", (data) => (data.toString() === "reset" ? resetSocket(socket) : undefined));
-      inZone.push(errorOf(socket).catch(() => ""));
+      socket.once("data", (data) => {
+        if (data.toString() === "reset") resetSocket(socket);
+        else inZone.push(errorOf(socket));
+      });
     });
     const { port } = await publish(service);
     const first = connect({ port, host: "127.0.0.1" });
@@ -155,9 +157,10 @@ describe("a published port", () => {
     expect(await errorOf(first)).toBe("ECONNRESET");
     const second = connect({ port, host: "127.0.0.1" });
     second.write("stay");
-    while (inZone.length < 2) await setImmediate();
+    // Not before the data was read: a reset that comes together with data reads as an end in Node.
+    while (inZone.length === 0) await setImmediate();
     resetSocket(second);
-    expect(await inZone[1]).toBe("ECONNRESET");
+    expect(await inZone[0]).toBe("ECONNRESET");
   });
 
   it("resets the client when there is no link", async () => {
@@ -170,7 +173,7 @@ describe("a published port", () => {
   });
 
   it("lets go of all when it is closed, also of a connection that waits for the link", async () => {
-    const service = await serve((socket) => socket.resume());
+    const service = await serve((socket) => socket.resume().on("end", () => socket.destroy()));
     const before = descriptors();
     const { forwarder, port } = await publish(service);
     const waiting = await publish(service, {
