@@ -2,6 +2,7 @@ import { closeSync, constants, openSync } from "node:fs";
 import { createConnection, type Socket, type TcpSocketConnectOpts } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { openInRoot } from "@zone/native";
+import { resetSocket } from "@zone/proto";
 import type { OpenRoot } from "../../container/open-root.js";
 import { agentError, describe, errnoOf } from "../../errors.js";
 import { isUnreachable, unreachable } from "../errors.js";
@@ -122,7 +123,8 @@ function connected(where: TcpSocketConnectOpts | { path: string }, signal: Abort
       socket.removeListener("error", settle);
       if (error === undefined) return resolve(socket);
       socket.on("error", () => {}); // it has failed already
-      socket.destroy();
+      // The service may have accepted it already, and is not to take it for one that has ended.
+      resetSocket(socket);
       reject(error);
     };
     const abort = () => settle(signal.reason);

@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import type * as grpc from "@grpc/grpc-js";
 import { dup, socketFd, streamFromFd } from "@zone/native";
-import { FORWARD_CHUNK_BYTES, type ForwardMessage, pumpMessages, ZoneError, type zone } from "@zone/proto";
+import { FORWARD_CHUNK_BYTES, type ForwardMessage, pumpMessages, resetSocket, ZoneError, type zone } from "@zone/proto";
 import { agentError, invalid } from "../../errors.js";
 import { NETWORK_LIMITS } from "../limits.js";
 import { type ConnectOptions, connectionError, connectTo } from "./connect.js";
@@ -44,7 +44,7 @@ export class Forwarding {
       const where = describeTarget(target);
       const socket = await connectTo(target, { rootOf: this.#rootOf, timeoutMs, signal: gone.signal });
       if (gone.signal.aborted) {
-        socket.destroy();
+        resetSocket(socket);
         throw cancelled();
       }
       await this.#move(socket, call, where);
