@@ -8,7 +8,7 @@ import type { Zone } from "./zone.js";
 export type StatsMessage = zone.bridge.v1.ZoneStats.$Properties;
 
 /** For a zone to answer: one that hangs must not hold the others up. */
-const ZONE_MS = 1000;
+const ZONE_MS = 2000;
 /** For the host to count what its processes use. */
 const HOST_MS = 1000;
 /** Of what a zone lists. */
