@@ -113,16 +113,18 @@ describe("Pause", () => {
 describe("Kill", () => {
   it("signals the init, or all that is in the container", async () => {
     const { containers, processes } = lab.agent;
-    const trap = (name: string) => script(`trap 'echo ${name}; exit 4' USR1; echo ready; while :; do sleep 0.05; done`);
-    await lab.run("sig", {}, { argv: trap("init") });
-    const other = lab.agent.exec({ spec: { containerId: "sig", argv: trap("other") } });
+    const loop = "echo ready; while :; do sleep 0.05; done";
+    await lab.run("sig", {}, { argv: script(`trap 'echo got' USR1; trap 'exit 4' TERM; ${loop}`) });
+    const init = lab.agent.exec({ processId: "sig-init" });
+    await init.untilOutput("ready");
+    const other = lab.agent.exec({
+      spec: { containerId: "sig", argv: script(`trap 'echo other; exit 5' USR1; ${loop}`) },
+    });
     await other.untilOutput("ready");
-    if (lab.cgroups !== undefined) {
-      await containers.kill({ id: "sig", signal: 10, all: true });
-      expect((await other.result).stdout.toString()).toBe("ready\nother\n");
-    } else {
-      await containers.kill({ id: "sig", signal: 10 });
-    }
+    await containers.kill({ id: "sig", signal: 10, all: lab.cgroups !== undefined });
+    await init.untilOutput("got");
+    if (lab.cgroups !== undefined) expect((await other.result).stdout.toString()).toBe("ready\nother\n");
+    await containers.kill({ id: "sig", signal: 15 });
     expect((await processes.wait({ id: "sig-init" })).process?.exit).toMatchObject({ code: 4 });
     await expect(containers.kill({ id: "sig" })).rejects.toMatchObject({ reason: "CONTAINER_NOT_RUNNING" });
     await lab.run("all");

@@ -35,6 +35,7 @@ describe("devices", () => {
     expect(output).toContain("made\n");
     expect(output).toContain("1\nnull\n");
     expect(output).toMatch(/can't open '\/dev\/disk': (Operation not permitted|Permission denied)/);
+    expect(await lab.sh("dev", "mknod /dev/zone-console c 5 1; echo x > /dev/zone-console")).toContain("not permitted");
     await lab.clean("dev");
   });
 

@@ -48,8 +48,11 @@ describe("an agent that was killed", () => {
     await agent.processes.start({ spec: { id: "missed", argv: script(`mkfifo ${fifo}; cat ${fifo}; exit 42`) } });
     await agent.processes.start({ spec: { id: "early", argv: script("echo left; exit 3") } });
     await agent.processes.wait({ id: "early" });
-    const ends = agent.shell(`while kill -0 ${agent.agentPid} 2>/dev/null; do :; done; echo -n left > ${fifo}`);
-    await ends.opened;
+    const ends = agent.shell(
+      `echo runs; while kill -0 ${agent.agentPid} 2>/dev/null; do :; done; echo -n left > ${fifo}`,
+    );
+    // A spawn that is still under way when its agent ends is undone.
+    await ends.untilOutput("runs");
     await agent.killAgent();
     const { process: missed } = await agent.processes.wait({ id: "missed" });
     expect(missed?.exit).toMatchObject({ code: 42 });

@@ -32,19 +32,17 @@ export const DEFAULT_NODES: readonly [name: string, major: number, minor: number
 /** Names in /dev that are the container's own, and no nodes of the zone's. */
 const RESERVED = new Set(["pts", "shm", "mqueue", "fd", "stdin", "stdout", "stderr", "ptmx", "console"]);
 const PTMX = { major: 5, minor: 2 };
-const CONSOLE = { major: 5, minor: 1 };
 /** Documentation/admin-guide/devices.txt: Unix98 ptys, 136 to 143, of which Linux uses the first. */
 const PTS_MAJOR = 136;
 
 /**
  * What Docker lets a container do with devices: make any node, for what is made in an image is of use elsewhere; open only
- * those that every container has, and ttys.
+ * those that every container has, and ttys. Not its 5:1: that is the zone's console, and a container's /dev/console is a pty.
  */
 const DEFAULT_RULES: readonly DeviceRule[] = [
   { allow: true, type: "c", access: "m" },
   { allow: true, type: "b", access: "m" },
   ...DEFAULT_NODES.map(([, major, minor]) => ({ allow: true, type: "c", major, minor, access: "rwm" }) as const),
-  { allow: true, type: "c", ...CONSOLE, access: "rwm" },
   { allow: true, type: "c", ...PTMX, access: "rwm" },
   { allow: true, type: "c", major: PTS_MAJOR, access: "rwm" },
 ];
