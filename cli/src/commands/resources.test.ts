@@ -66,6 +66,7 @@ describe("zones that run", { timeout: 60_000 }, () => {
   it("port", async () => {
     cli.bridge.only.message.ports = [{ hostAddress: "127.0.0.1", hostPort: 8080, zonePort: 80 }];
     expect(await out("port", "web")).toBe("80/tcp -> 127.0.0.1:8080\n");
+    expect(JSON.parse(await out("inspect", "web"))).toMatchObject([{ ports: [{ hostPort: 8080, zonePort: 80 }] }]);
     expect(portLine({ hostAddress: "::1", hostPort: 1, zonePath: "/s" })).toBe("/s -> [::1]:1");
   });
 });

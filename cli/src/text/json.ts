@@ -78,13 +78,35 @@ export function zoneDetailsToJson(zone: api.Zone.$Properties): Json {
       kernelRelease: zone.kernelRelease || null,
       agentVersion: zone.agentVersion || null,
       machineId: zone.machineId || null,
+      vcpus: zone.vcpus || null,
     },
+    ports: (zone.ports ?? []).map(portToJson),
+    mounts: (spec.mounts ?? []).map(mountToJson),
+    oomKilled: zone.oomKilled ?? false,
     timings: {
       domainStartedMs: fromDuration(zone.domainStartedAfter) ?? null,
       agentReadyMs: fromDuration(zone.agentReadyAfter) ?? null,
       mainStartedMs: fromDuration(zone.mainStartedAfter) ?? null,
     },
   };
+}
+
+function portToJson(port: api.PortMapping.$Properties): Json {
+  return {
+    hostAddress: port.hostPath ? null : port.hostAddress || "127.0.0.1",
+    hostPort: port.hostPort || null,
+    hostPath: port.hostPath || null,
+    zonePort: port.zonePort || null,
+    zonePath: port.zonePath || null,
+  };
+}
+
+function mountToJson({ target, readOnly, host, volume, tmpfs }: api.ZoneMount.$Properties): Json {
+  const source = { type: "files", source: null as string | null };
+  if (host) Object.assign(source, { type: "host", source: host.path });
+  if (volume) Object.assign(source, { type: "volume", source: volume.name });
+  if (tmpfs) source.type = "tmpfs";
+  return { ...source, target, readOnly: readOnly ?? false };
 }
 
 export function imageToJson(image: api.Image.$Properties): Json {
