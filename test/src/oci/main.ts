@@ -1,0 +1,52 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { repository } from "../harness/bridge.js";
+import { page, type Row } from "./page.js";
+import { reasonOf } from "./reasons.js";
+import { crunSubject, zoneSubject } from "./subjects.js";
+import { buildSuite, hasGo, SUITE } from "./suite.js";
+import { isPass, type Outcome } from "./tap.js";
+import { validate } from "./validate.js";
+
+/**
+ * Runs the OCI's validation suite in a zone and against the host's crun, and writes docs/oci-validation.md. With names of programs it runs
+ * those in the zone alone and writes nothing. Ends with 1 when a program does not pass and nobody has said why.
+ */
+async function main(wanted: readonly string[]): Promise<number> {
+  if (!(await hasGo())) {
+    console.log("There is no Go here, which the OCI's validation suite is built with: nothing is run.");
+    return 0;
+  }
+  const modules = join(repository, "test", "oci");
+  const folder = join(repository, ".cache", "oci");
+  const suite = await buildSuite(modules, folder);
+  const programs = suite.programs.filter((program) => wanted.length === 0 || wanted.includes(program));
+  const crun = wanted.length === 0 ? await crunSubject(folder) : undefined;
+  const zone = await zoneSubject(folder);
+  const rows: Row[] = [];
+  try {
+    for (const program of programs) {
+      const outcome = await validate(suite, program, zone);
+      const baseline = crun && (await validate(suite, program, crun));
+      const reason = isPass(outcome) ? undefined : reasonOf(program);
+      rows.push({ program, zone: outcome, crun: baseline, reason });
+      console.log(`${program}: ${told(outcome)}${baseline ? `; crun: ${told(baseline)}` : ""}`);
+    }
+  } finally {
+    await zone.end();
+  }
+  if (wanted.length === 0) {
+    const version = new RegExp(`${SUITE} (v\\S+)`).exec(readFileSync(join(modules, "go.mod"), "utf8"))?.[1] ?? "";
+    const text = page(rows, { suite: version, crun: crun?.version });
+    writeFileSync(join(repository, "docs", "oci-validation.md"), text);
+  }
+  return rows.some(({ zone: outcome, reason }) => !isPass(outcome) && reason === undefined) ? 1 : 0;
+}
+
+function told(outcome: Outcome): string {
+  const { passed, failed, failures, trouble } = outcome;
+  if (isPass(outcome)) return `${passed} passed`;
+  return `${passed} passed, ${failed} failed: ${trouble ?? failures.join("; ")}`.slice(0, 400);
+}
+
+process.exitCode = await main(process.argv.slice(2));
