@@ -26,6 +26,17 @@ afterAll(async () => {
 
 const refuses = (request: object) => expect(lab.agent.containers.create({ rootfs: lab.rootfs, ...request })).rejects;
 
+it("gives its capabilities and limits to all processes that say nothing", async () => {
+  const status = "grep CapBnd /proc/self/status; ulimit -n; ulimit -Hn";
+  const rlimits = [{ type: "nofile", soft: 100, hard: 200 }];
+  await lab.run("bound", { capabilities: { names: ["CHOWN"] }, rlimits });
+  expect(await lab.sh("bound", status)).toBe("CapBnd:\t0000000000000001\n100\n200\n");
+  const own = { capabilities: { names: [] }, rlimits: [{ type: "nofile", soft: 50, hard: 50 }] };
+  expect(await lab.sh("bound", status, own)).toBe("CapBnd:\t0000000000000000\n50\n50\n");
+  await refuses({ id: "x", capabilities: { names: ["NONE"] } }).toMatchObject({ reason: "INVALID_CAPABILITY" });
+  await refuses({ id: "x", rlimits: [{ type: "none" }] }).toMatchObject({ reason: "INVALID_RLIMIT" });
+});
+
 describe("devices", () => {
   it("cannot be opened unless they are the container's, and those of the zone's disks never", async () => {
     await lab.run("dev");

@@ -1,9 +1,12 @@
 import { isIP } from "node:net";
+import type { ResourceLimit } from "@zone/native";
 import type { zone } from "@zone/proto";
 import { invalid } from "../errors.js";
 import { LIMITS } from "../limits.js";
 import { type CheckedMount, checkMount } from "../mount/check-mount.js";
 import { exactInteger } from "../numbers.js";
+import { type CapabilityMask, parseCapabilities } from "../process/capabilities.js";
+import { parseRlimits } from "../process/rlimits.js";
 import { checkId } from "../process/spec.js";
 import { checkHostname } from "../system/hostname.js";
 import { checkDevices, type DeviceSpec } from "./devices.js";
@@ -54,6 +57,9 @@ export interface OwnSettings {
   readOnlyPaths: readonly string[] | undefined;
   noNewPrivileges: boolean;
   privileged: boolean;
+  /** Of its processes that say nothing; undefined: the default set. */
+  capabilities: CapabilityMask | undefined;
+  rlimits: readonly ResourceLimit[];
 }
 
 /** Throws the INVALID_ARGUMENT reasons of container.proto, and SYSCTL_NOT_ALLOWED. */
@@ -106,6 +112,8 @@ function checkOwn(request: Request, id: string, hostname: string): OwnSettings {
     readOnlyPaths: request.readOnlyPaths ? checkPaths("read_only_paths", request.readOnlyPaths.paths ?? []) : undefined,
     noNewPrivileges: request.noNewPrivileges ?? false,
     privileged: request.privileged ?? false,
+    capabilities: request.capabilities ? parseCapabilities(request.capabilities.names ?? []) : undefined,
+    rlimits: parseRlimits(request.rlimits ?? []),
   };
 }
 

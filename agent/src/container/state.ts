@@ -34,6 +34,9 @@ export interface ContainerState {
   readOnlyPaths?: readonly string[];
   noNewPrivileges: boolean;
   privileged: boolean;
+  /** As numbers in text: JSON has none so large. Undefined: the default set. */
+  capabilities?: string;
+  rlimits: readonly { resource: number; soft: string; hard: string }[];
   oci: boolean;
   /** Of a container of a bundle, for its cgroup may have to be made again: crun removes it when it fails. */
   limits?: zone.agent.v1.Resources.$Properties;
@@ -48,7 +51,13 @@ export function newState(spec: ContainerSpec, createdAt: number): ContainerState
     layered: !(root.source.kind === "mount" && root.source.direct) && !root.readOnly,
   };
   if (kind.name === "oci") {
-    const unused = { namespaces: PRIVATE_NAMESPACES, ipcHeld: false, noNewPrivileges: false, privileged: false };
+    const unused = {
+      namespaces: PRIVATE_NAMESPACES,
+      ipcHeld: false,
+      noNewPrivileges: false,
+      privileged: false,
+      rlimits: [],
+    };
     return { ...common, ...unused, seccomp: "default", oci: true, limits: spec.limits };
   }
   const { settings } = kind;
@@ -61,6 +70,8 @@ export function newState(spec: ContainerSpec, createdAt: number): ContainerState
     ...(settings.readOnlyPaths ? { readOnlyPaths: settings.readOnlyPaths } : {}),
     noNewPrivileges: settings.noNewPrivileges,
     privileged: settings.privileged,
+    ...(settings.capabilities === undefined ? {} : { capabilities: String(settings.capabilities) }),
+    rlimits: settings.rlimits.map(({ resource, soft, hard }) => ({ resource, soft: String(soft), hard: String(hard) })),
     oci: false,
   };
 }

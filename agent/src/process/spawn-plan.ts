@@ -1,5 +1,5 @@
 import { closeSync, constants, openSync } from "node:fs";
-import type { NamespaceChoice, SpawnSpec } from "@zone/native";
+import type { NamespaceChoice, ResourceLimit, SpawnSpec } from "@zone/native";
 import type { Container } from "../container/container.js";
 import type { SeccompFilters } from "../container/seccomp/filter.js";
 import { LIMITS } from "../limits.js";
@@ -67,7 +67,7 @@ export function spawnPlan(
     groups: user.groups,
     umask: spec.umask,
     oomScoreAdj: spec.oomScoreAdj,
-    rlimits: spec.rlimits,
+    rlimits: rlimitsOf(spec, container),
     capabilities: capabilitySets(capabilities, user.uid),
     argv: spec.argv,
     env: environment([...theirs, ...spec.env], user.home),
@@ -99,7 +99,18 @@ function initPart(
 function capabilitiesOf(spec: ProcessSpec, container: Container | undefined): CapabilityMask {
   if (spec.privileged) return ALL_CAPABILITIES;
   if (spec.capabilities !== undefined) return spec.capabilities;
+  if (container?.capabilities !== undefined) return BigInt(container.capabilities);
   if (!container || container.privileged) return ALL_CAPABILITIES;
   const bundle = container.config?.process;
   return bundle ? knownCapabilities(bundle.capabilities ?? []) : DEFAULT_CAPABILITIES;
+}
+
+/** The process's own, and the container's where it says nothing. */
+function rlimitsOf(spec: ProcessSpec, container: Container | undefined): readonly ResourceLimit[] {
+  const own = new Set(spec.rlimits.map(({ resource }) => resource));
+  const others = (container?.rlimits ?? []).filter(({ resource }) => !own.has(resource));
+  return [
+    ...spec.rlimits,
+    ...others.map(({ resource, soft, hard }) => ({ resource, soft: BigInt(soft), hard: BigInt(hard) })),
+  ];
 }

@@ -42,13 +42,9 @@ export function mainProcess(spec: ZoneSpec, image: ImageConfig): ProcessSpec {
   };
 }
 
+/** What is the main process's alone; the rest is its container's, so that it is the same for whoever joins it. */
 function rights(spec: ZoneSpec): ProcessSpec {
-  const names = capabilitiesOf(spec.capAdd ?? [], spec.capDrop ?? []);
   return {
-    ...(names && { capabilities: { names } }),
-    ...(spec.security?.privileged && { privileged: true }),
-    ...(spec.security?.noNewPrivileges && { noNewPrivileges: true }),
-    ...(spec.ulimits?.length && { rlimits: spec.ulimits }),
     ...(spec.groupAdd?.length && { additionalGroups: spec.groupAdd }),
     ...(spec.oomScoreAdj && { oomScoreAdj: spec.oomScoreAdj }),
     ...(spec.init && { reaper: true }),
@@ -67,6 +63,7 @@ export function mainContainer(
   const limits = containerLimits(spec, vcpusFor(spec.cpuMillis ?? DEFAULT_CPU_MILLIS));
   const hosts = (spec.extraHosts ?? []).map(parseExtraHost);
   const { security } = spec;
+  const names = capabilitiesOf(spec.capAdd ?? [], spec.capDrop ?? []);
   const seccomp = security?.seccompUnconfined
     ? { unconfined: true }
     : security?.seccompProfile?.length
@@ -85,6 +82,8 @@ export function mainContainer(
     ...(spec.sysctls?.length && { sysctls: spec.sysctls.map(parseSysctl) }),
     ...(security?.noNewPrivileges && { noNewPrivileges: true }),
     ...(security?.privileged && { privileged: true }),
+    ...(names && { capabilities: { names } }),
+    ...(spec.ulimits?.length && { rlimits: spec.ulimits }),
   };
 }
 
