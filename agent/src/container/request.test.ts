@@ -19,6 +19,7 @@ describe("checkContainer", () => {
           ...{ devices: [], seccomp: { kind: "default" }, shmBytes: 64 << 20, sysctls: [] },
           namespaces: { pid: "private", ipc: "private", uts: "private", containerId: "" },
           ...{ maskedPaths: undefined, readOnlyPaths: undefined, noNewPrivileges: false, privileged: false },
+          ...{ capabilities: undefined, rlimits: [] },
         },
       },
     });
