@@ -10,15 +10,19 @@ import { validate } from "./validate.js";
 
 /**
  * Runs the OCI's validation suite in a zone and against the host's crun, and writes docs/oci-validation.md. With names of programs it runs
- * those in the zone alone and writes nothing. Ends with 1 when a program does not pass and nobody has said why.
+ * those in the zone alone and writes nothing; with --page it only writes the page again, of the last results. Ends with 1 when a program does not pass and nobody has said why.
  */
 async function main(wanted: readonly string[]): Promise<number> {
+  const modules = join(repository, "test", "oci");
+  const folder = join(repository, ".cache", "oci");
+  if (wanted[0] === "--page") {
+    writePage(folder, modules);
+    return 0;
+  }
   if (!(await hasGo())) {
     console.log("There is no Go here, which the OCI's validation suite is built with: nothing is run.");
     return 0;
   }
-  const modules = join(repository, "test", "oci");
-  const folder = join(repository, ".cache", "oci");
   const suite = await buildSuite(modules, folder);
   const programs = suite.programs.filter((program) => wanted.length === 0 || wanted.includes(program));
   const crun = wanted.length === 0 ? await crunSubject(folder) : undefined;
@@ -28,19 +32,27 @@ async function main(wanted: readonly string[]): Promise<number> {
     for (const program of programs) {
       const outcome = await validate(suite, program, zone);
       const baseline = crun && (await validate(suite, program, crun));
-      const reason = isPass(outcome) ? undefined : reasonOf(program);
-      rows.push({ program, zone: outcome, crun: baseline, reason });
+      rows.push({ program, zone: outcome, crun: baseline });
       console.log(`${program}: ${told(outcome)}${baseline ? `; crun: ${told(baseline)}` : ""}`);
     }
   } finally {
     await zone.end();
   }
   if (wanted.length === 0) {
-    const version = new RegExp(`${SUITE} (v\\S+)`).exec(readFileSync(join(modules, "go.mod"), "utf8"))?.[1] ?? "";
-    const text = page(rows, { suite: version, crun: crun?.version });
-    writeFileSync(join(repository, "docs", "oci-validation.md"), text);
+    writeFileSync(join(folder, "results.json"), JSON.stringify({ rows, crun: crun?.version }));
+    writePage(folder, modules);
   }
-  return rows.some(({ zone: outcome, reason }) => !isPass(outcome) && reason === undefined) ? 1 : 0;
+  return rows.some(({ program, zone: outcome }) => !isPass(outcome) && reasonOf(program) === undefined) ? 1 : 0;
+}
+
+/** Of the last full run's results. */
+function writePage(folder: string, modules: string): void {
+  const { rows, crun } = JSON.parse(readFileSync(join(folder, "results.json"), "utf8")) as {
+    rows: Row[];
+    crun?: string;
+  };
+  const suite = new RegExp(`${SUITE} (v\\S+)`).exec(readFileSync(join(modules, "go.mod"), "utf8"))?.[1] ?? "";
+  writeFileSync(join(repository, "docs", "oci-validation.md"), page(rows, { suite, crun }));
 }
 
 function told(outcome: Outcome): string {

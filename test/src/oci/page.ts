@@ -1,3 +1,4 @@
+import { caveatOf, reasonOf } from "./reasons.js";
 import { isPass, type Outcome } from "./tap.js";
 
 /** One program's row. */
@@ -6,8 +7,6 @@ export interface Row {
   zone: Outcome;
   /** Undefined: there is no crun on this host. */
   crun: Outcome | undefined;
-  /** Why it does not pass in the zone; undefined where it does, or where nobody knows. */
-  reason: string | undefined;
 }
 
 export interface Versions {
@@ -35,9 +34,11 @@ export function page(rows: readonly Row[], versions: Versions): string {
     "",
     "## Passes in a zone",
     "",
-    "| program | in a zone | crun |",
-    "| --- | --- | --- |",
-    ...rows.filter(({ zone }) => isPass(zone)).map(({ program, zone, crun }) => line(program, cell(zone), cell(crun))),
+    "| program | in a zone | crun | but |",
+    "| --- | --- | --- | --- |",
+    ...rows
+      .filter(({ zone }) => isPass(zone))
+      .map(({ program, zone, crun }) => line(program, cell(zone), cell(crun), caveatOf(program) ?? "")),
     "",
     "## Does not",
     "",
@@ -45,7 +46,7 @@ export function page(rows: readonly Row[], versions: Versions): string {
     "| --- | --- | --- | --- |",
     ...rows
       .filter(({ zone }) => !isPass(zone))
-      .map(({ program, zone, crun, reason }) => line(program, cell(zone), cell(crun), reason ?? unexplained(zone))),
+      .map(({ program, zone, crun }) => line(program, cell(zone), cell(crun), reasonOf(program) ?? unexplained(zone))),
   ].join("\n")}\n`;
 }
 

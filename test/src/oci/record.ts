@@ -10,6 +10,8 @@ export interface ContainerRecord {
   annotations: Record<string, string>;
   /** Of the process on this host that carries the container's output; it ends after the container's process has. */
   carrierPid: number;
+  /** It was killed before it was started. */
+  givenUp?: true;
 }
 
 /** Records in a folder, a file each. */

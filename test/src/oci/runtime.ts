@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
+import { constants } from "node:os";
 import { fileURLToPath } from "node:url";
 import { agent, ZoneError } from "@zone/proto";
 import { type Command, readCommand } from "./arguments.js";
@@ -39,8 +40,7 @@ class Runtime {
       case "state":
         return `${JSON.stringify(await this.#state(id), undefined, 2)}\n`;
       case "kill":
-        await this.#expect(id, "created", "running");
-        await this.#zone.container.kill({ id, signal: command.signal }, this.#zone.options);
+        await this.#kill(id, command.signal);
         return "";
       case "delete":
         await this.#expect(id, "stopped");
@@ -70,6 +70,18 @@ class Runtime {
     }
   }
 
+  /** The API knows no signal to a process that was not started: it is given up, which ends what crun has made of it. */
+  async #kill(id: string, signal: number): Promise<void> {
+    const record = this.#records.read(id);
+    const status = await this.#expect(id, "created", "running");
+    if (status === "running" || signal !== constants.signals.SIGKILL) {
+      await this.#zone.container.kill({ id, signal }, this.#zone.options);
+      return;
+    }
+    await this.#zone.process.delete({ id }, this.#zone.options);
+    this.#records.write({ ...record, givenUp: true });
+  }
+
   async #remove(id: string, force: boolean): Promise<void> {
     await this.#zone.container.delete({ id, force }, this.#zone.options);
     await this.#zone.process.delete({ id }, this.#zone.options).catch((error) => {
@@ -84,7 +96,8 @@ class Runtime {
     return { ociVersion, id, status, ...(status !== "stopped" && { pid: carrierPid }), bundle, annotations };
   }
 
-  async #status({ id, carrierPid }: ContainerRecord): Promise<Status> {
+  async #status({ id, carrierPid, givenUp }: ContainerRecord): Promise<Status> {
+    if (givenUp) return "stopped";
     const { process: found } = await this.#zone.process.get({ id }, this.#zone.options);
     switch (found?.state) {
       case agent.ProcessState.PROCESS_STATE_CREATED:
@@ -100,9 +113,10 @@ class Runtime {
     }
   }
 
-  async #expect(id: string, ...wanted: Status[]): Promise<void> {
+  async #expect(id: string, ...wanted: Status[]): Promise<Status> {
     const status = await this.#status(this.#records.read(id));
     if (!wanted.includes(status)) throw new RuntimeError(`container "${id}" is ${status}, not ${wanted.join(" or ")}`);
+    return status;
   }
 }
 
