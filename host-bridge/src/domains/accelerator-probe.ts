@@ -1,6 +1,6 @@
 import { cpus, release } from "node:os";
 import { bridgeError } from "../errors.js";
-import { SharedWork } from "../images/shared-work.js";
+import { SharedWork } from "../shared-work.js";
 import {
   type AcceleratorChoice,
   chooseAccelerator,

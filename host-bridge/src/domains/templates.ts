@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { cpus, release } from "node:os";
 import { errorMessage } from "../errors.js";
-import { SharedWork } from "../images/shared-work.js";
+import { SharedWork } from "../shared-work.js";
 import type { ProgressFn, WarmUp } from "./driver.js";
 import type { LaunchSpec, MachineShape } from "./machine-config.js";
 import { cpuModel, kernelCommandLine, PLACEHOLDERS, qemuArgs } from "./qemu-args.js";

@@ -1,1 +1,0 @@
-export { SharedWork } from "../shared-work.js";
