@@ -10,7 +10,7 @@ import {
   thawFsAsync,
   trimFsAsync,
 } from "@zone/native";
-import { agentError, describe, errnoOf } from "../errors.js";
+import { agentError, describe, errnoOf, invalid } from "../errors.js";
 import { MOUNT_LIMITS } from "./limits.js";
 import type { FoundMount, MountTable } from "./mount-table.js";
 import { openMounted } from "./mounted.js";
@@ -104,6 +104,9 @@ export class MountUpkeep {
     try {
       return await this.#withOpen(found, (fd) => trimFsAsync(fd, minimumBytes));
     } catch (error) {
+      // ext4 and xfs say so of a minimum that no extent of theirs can have, and of nothing else that is asked for here.
+      if (errnoOf(error) === "EINVAL" && minimumBytes > 0)
+        throw invalid("INVALID_MOUNT", `cannot trim ${target}: no extent has minimum_bytes, ${minimumBytes}`);
       throw failed(error, "trim", found);
     }
   }

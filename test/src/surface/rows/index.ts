@@ -1,5 +1,7 @@
 import type { Row } from "../row.js";
 import { cgroupRows } from "./cgroup.js";
+import { fileRows } from "./file.js";
+import { mountRows } from "./mount.js";
 
 /** Every case of the surface suite. */
-export const rows: readonly Row[] = [...cgroupRows];
+export const rows: readonly Row[] = [...cgroupRows, ...fileRows, ...mountRows];
