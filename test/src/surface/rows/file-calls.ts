@@ -1,5 +1,5 @@
 import { agent, type ClientStream, type zone } from "@zone/proto";
-import type { SurfaceZone } from "../row.js";
+import { type Row, type SurfaceZone, works } from "../row.js";
 
 type File = SurfaceZone["bridge"]["file"];
 type WriteOpen = zone.agent.v1.WriteOpen.$Properties;
@@ -19,6 +19,23 @@ export async function withFolder(zone: SurfaceZone, use: () => Promise<void>): P
   } finally {
     await file.remove({ containerId: "main", path: FOLDER, recursive: true }, zone.in());
   }
+}
+
+/** What such a case finds in FOLDER. The file's time is of whole seconds: its archive has no extended header. */
+export async function tree(zone: SurfaceZone): Promise<void> {
+  await zone.out(
+    `cd ${FOLDER}; mkdir full; echo in > full/file; echo text > file; touch -d 2001-02-03 file; mkfifo fifo; ln -s file link; ln -s loop loop`,
+  );
+}
+
+/** A case in FOLDER, filled by tree(). */
+export function inTree(rpc: string, fields: string[], name: string, run: (zone: SurfaceZone) => Promise<void>): Row {
+  return works(rpc, fields, name, (zone) =>
+    withFolder(zone, async () => {
+      await tree(zone);
+      await run(zone);
+    }),
+  );
 }
 
 /** What is at a path of "main": a link itself, unless `follow`. */

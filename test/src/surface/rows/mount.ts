@@ -1,21 +1,15 @@
-import { createHash } from "node:crypto";
 import { expect } from "vitest";
 import { argv } from "../../harness/exec.js";
 import { type Row, refused, type SurfaceZone, works } from "../row.js";
-import { FOLDER, stat, withFolder } from "./file-calls.js";
+import { FOLDER, withFolder } from "./file-calls.js";
 import { mountInfo, withMount } from "./mount-calls.js";
+import { mountRefusals } from "./mount-refusals.js";
+import { upkeepRows } from "./mount-upkeep.js";
 
 const TARGET = `${FOLDER}/mount`;
-const OUT_OF_RANGE = 2 ** 60;
-const NOBODY = 2 ** 32 - 1;
 /** Where the zone's volume is mounted in "main": ext4. */
 const VOLUME = "/data";
-/** A volume that is plugged in while the zone runs; its disk's serial is made of its name (docs/volumes.md). */
-const LATE = "surface-late";
-const LATE_SERIAL = `v${createHash("sha256").update(LATE).digest("hex").slice(0, 19)}`;
-
 const spec = (...fields: string[]) => fields.map((field) => `MountSpec.${field}`);
-const point = (message: string) => [`${message}.container_id`, `${message}.target`];
 
 /** A case that mounts something in a folder of "main". */
 function mounts(
@@ -27,83 +21,6 @@ function mounts(
   const all = ["MountRequest.container_id", "MountRequest.mount", ...spec("type", "target", ...fields)];
   return works("Mount.Mount", all, name, (zone) => withFolder(zone, () => withMount(zone, mount, () => see(zone))));
 }
-
-/** A mount that is refused, in "main" and at a place that is free unless `mount` says otherwise; it leaves nothing. */
-function wrong(fields: string[], reason: string, name: string, mount: object, containerId = "main"): Row {
-  const target = containerId === "" ? "wrong" : "/wrong/target";
-  return refused(
-    "Mount.Mount",
-    fields,
-    reason,
-    name,
-    (zone) => zone.bridge.mount.mount({ containerId, mount: { type: "tmpfs", target, ...mount } }, zone.in()),
-    async (zone) => {
-      if (containerId === "") {
-        await expect(zone.bridge.mount.stats({ target }, zone.in())).rejects.toMatchObject({ reason: "MOUNT_UNKNOWN" });
-      } else {
-        const stat = zone.bridge.file.stat({ containerId: "main", path: "/wrong" }, zone.in());
-        await expect(stat).rejects.toMatchObject({ reason: "FILE_NOT_FOUND" });
-      }
-    },
-  );
-}
-
-const files = (...contents: object[]) => ({ type: "files", files: contents });
-
-/** [fields, reason, what is wrong, the mount's difference to a tmpfs]. */
-const wrongMounts: [fields: string[], reason: string, name: string, mount: object][] = [
-  [["MountRequest.mount", ...spec("type")], "INVALID_MOUNT", "a type that there is not", { type: "vfat" }],
-  [spec("type"), "FS_UNSUPPORTED", "a type that this kernel has not", { type: "9p", source: "tag" }],
-  [spec("source"), "INVALID_MOUNT", "a disk without its serial", { type: "ext4", source: "/dev/vda" }],
-  [spec("source"), "SOURCE_NOT_FOUND", "a bind of nothing", { type: "bind", source: "/none" }],
-  [spec("source"), "SOURCE_NOT_FOUND", "a bind of no mount of the zone", { type: "bind", source: "zone:none" }],
-  [spec("source"), "MOUNT_BUSY", "a disk that another file system has", { type: "ext4", source: "serial:w0" }],
-  [spec("source", "wait_ms"), "DEVICE_NOT_FOUND", "no such disk", { type: "xfs", source: "serial:x", waitMs: 50 }],
-  [spec("wait_ms"), "DEVICE_NOT_FOUND", "no such share", { type: "virtiofs", source: "none", waitMs: 50 }],
-  [spec("wait_ms"), "INVALID_MOUNT", "a wait of more than two minutes", { waitMs: 120_001 }],
-  [spec("target"), "INVALID_MOUNT", "a target with ..", { target: "/a/../b" }],
-  [spec("target"), "INVALID_MOUNT", "the container's root", { target: "/" }],
-  [spec("target"), "INVALID_MOUNT", "a file below a folder", { target: "/etc/hosts" }],
-  [spec("target"), "TARGET_NOT_FOUND", "a target in a file", { target: "/bin/busybox/x" }],
-  [spec("target"), "MOUNT_EXISTS", "a target that has a mount", { target: VOLUME }],
-  [spec("options"), "INVALID_MOUNT", "an option that the kernel does not know", { options: ["size=1m", "foo=1"] }],
-  [spec("options"), "INVALID_MOUNT", "an option of no name", { options: ["=1"] }],
-  [spec("options"), "INVALID_MOUNT", "an overlay of nothing", { type: "overlay" }],
-  [spec("subdirectory"), "INVALID_MOUNT", "a subdirectory that leads out", { subdirectory: "../x" }],
-  [spec("subdirectory"), "INVALID_MOUNT", "a subdirectory of proc", { type: "proc", subdirectory: "sys" }],
-  [spec("copy_up"), "INVALID_MOUNT", "a copy to proc", { type: "proc", copyUp: true }],
-  [spec("files"), "INVALID_MOUNT", "files of a tmpfs", { files: [{ path: "a" }] }],
-  [spec("files"), "INVALID_FILES", "a file twice", files({ path: "a" }, { path: "a" })],
-  [["FileContent.path"], "INVALID_FILES", "a path that leads out", files({ path: "a/../../b" })],
-  [["FileContent.path"], "INVALID_FILES", "the names that are the agent's own", files({ path: "..data" })],
-  [["FileContent.data"], "FILES_TOO_LARGE", "more than 3 MiB", files({ path: "a", data: Buffer.alloc((3 << 20) + 1) })],
-  [["FileContent.mode"], "INVALID_FILES", "more than permission bits", files({ path: "a", mode: 0o10000 })],
-  [["FileContent.uid"], "INVALID_FILES", "no user", files({ path: "a", uid: NOBODY })],
-  [["FileContent.gid"], "INVALID_FILES", "no group", files({ path: "a", gid: NOBODY })],
-];
-
-/** The calls about a mount that there is. */
-const calls = {
-  Unmount: (zone: SurfaceZone, at: object) => zone.bridge.mount.unmount(at, zone.in()),
-  Freeze: (zone: SurfaceZone, at: object) => zone.bridge.mount.freeze(at, zone.in()),
-  Thaw: (zone: SurfaceZone, at: object) => zone.bridge.mount.thaw(at, zone.in()),
-  Trim: (zone: SurfaceZone, at: object) => zone.bridge.mount.trim(at, zone.in()),
-  Stats: (zone: SurfaceZone, at: object) => zone.bridge.mount.stats(at, zone.in()),
-  Resize: (zone: SurfaceZone, at: object) => zone.bridge.mount.resize(at, zone.in()),
-  UpdateFiles: (zone: SurfaceZone, at: object) => zone.bridge.mount.updateFiles(at, zone.in()),
-};
-const messageOf = (name: string) =>
-  ({ Unmount: "UnmountRequest", Stats: "MountStatsRequest", UpdateFiles: "UpdateFilesRequest" })[name] ??
-  `${name}MountRequest`;
-const onExisting = Object.entries(calls).flatMap(([name, call]): Row[] => {
-  const [rpc, message] = [`Mount.${name}`, messageOf(name)];
-  const at = (containerId: string, target: string) => (zone: SurfaceZone) => call(zone, { containerId, target });
-  return [
-    refused(rpc, [`${message}.container_id`], "CONTAINER_UNKNOWN", "an unknown container", at("none", VOLUME)),
-    refused(rpc, [`${message}.target`], "MOUNT_UNKNOWN", "a place without a mount", at("main", "/etc")),
-    refused(rpc, [`${message}.target`], "INVALID_MOUNT", "a path for a mount of the zone", at("", VOLUME)),
-  ];
-});
 
 export const mountRows: Row[] = [
   works(
@@ -130,7 +47,6 @@ export const mountRows: Row[] = [
             expect(info?.fsOptions).toContain("size=1024k");
             expect(await zone.out(`stat -c %a ${target}`)).toBe("1777");
           });
-          expect(await mountInfo(zone, target)).toBeUndefined();
         }
       }),
   ),
@@ -158,31 +74,27 @@ export const mountRows: Row[] = [
       return withFolder(zone, () => withMount(zone, first, inZone, ""));
     },
   ),
-  works(
-    "Mount.Mount",
-    spec("options"),
-    "takes what is mounted below with rbind, and gives later mounts on unless it is private",
-    (zone) =>
-      withFolder(zone, async () => {
-        const source = `${FOLDER}/source`;
-        const bind = (name: string, ...options: string[]) => ({
-          type: "bind",
-          source,
-          target: `${FOLDER}/${name}`,
-          options,
-        });
-        await withMount(zone, { type: "tmpfs", target: source }, () =>
-          withMount(zone, { type: "tmpfs", target: `${source}/below` }, async () => {
-            await zone.out(`echo > ${source}/below/file`);
-            await withMount(zone, bind("plain"), async () => {
-              expect(await zone.out(`ls ${FOLDER}/plain/below`)).toBe("");
-            });
-            await withMount(zone, bind("all", "rbind", "rslave", "rro"), async () => {
-              expect(await zone.out(`ls ${FOLDER}/all/below; ! touch ${FOLDER}/all/below/x 2>/dev/null`)).toBe("file");
-            });
-          }),
-        );
-      }),
+  works("Mount.Mount", spec("options"), "takes what is mounted below with rbind, and its flags to all of it", (zone) =>
+    withFolder(zone, async () => {
+      const source = `${FOLDER}/source`;
+      const bind = (name: string, ...options: string[]) => ({
+        type: "bind",
+        source,
+        target: `${FOLDER}/${name}`,
+        options,
+      });
+      await withMount(zone, { type: "tmpfs", target: source }, () =>
+        withMount(zone, { type: "tmpfs", target: `${source}/below` }, async () => {
+          await zone.out(`echo > ${source}/below/file`);
+          await withMount(zone, bind("plain"), async () => {
+            expect(await zone.out(`ls ${FOLDER}/plain/below`)).toBe("");
+          });
+          await withMount(zone, bind("all", "rbind", "rslave", "rro"), async () => {
+            expect(await zone.out(`ls ${FOLDER}/all/below; ! touch ${FOLDER}/all/below/x 2>/dev/null`)).toBe("file");
+          });
+        }),
+      );
+    }),
   ),
   mounts(
     ["source", "options"],
@@ -238,22 +150,10 @@ export const mountRows: Row[] = [
         });
       }),
   ),
-  ...wrongMounts.map((each) => wrong(...each)),
-  ...onExisting,
-  refused("Mount.Mount", spec("target"), "READ_ONLY_FS", "a target that cannot be made", (zone) =>
-    withFolder(zone, () =>
-      withMount(zone, { type: "tmpfs", target: TARGET, options: ["ro"] }, () =>
-        withMount(zone, { type: "tmpfs", target: `${TARGET}/new` }, async () => {}),
-      ),
-    ),
-  ),
-  wrong(["MountRequest.container_id"], "CONTAINER_UNKNOWN", "an unknown container", {}, "none"),
-  wrong(["MountRequest.container_id"], "INVALID_ID", "a container's id that is none", {}, "../x"),
-  wrong(spec("target"), "INVALID_MOUNT", "a path for a mount of the zone", { target: "/x" }, ""),
-
+  ...mountRefusals,
   works(
     "Mount.Unmount",
-    [...point("UnmountRequest"), "UnmountRequest.lazy", "UnmountRequest.recursive"],
+    ["UnmountRequest.container_id", "UnmountRequest.target", "UnmountRequest.lazy", "UnmountRequest.recursive"],
     "leaves a mount that is in use, unless it is lazy; and takes what is below it when it is told to",
     (zone) =>
       withFolder(zone, async () => {
@@ -293,121 +193,5 @@ export const mountRows: Row[] = [
   refused("Mount.List", ["ListMountsRequest.container_id"], "CONTAINER_UNKNOWN", "an unknown container", (zone) =>
     zone.bridge.mount.list({ containerId: "none" }, zone.in()),
   ),
-  works(
-    "Mount.Freeze",
-    [...point("FreezeMountRequest"), ...point("ThawMountRequest")],
-    "stops writers until Thaw",
-    async (zone) => {
-      const at = { containerId: "main", target: VOLUME };
-      await zone.bridge.mount.freeze(at, zone.in());
-      const writing = zone.out(
-        `(echo > ${VOLUME}/late) & until grep -q 'State:.D' /proc/$!/status; do :; done
-         touch /waits; wait; rm ${VOLUME}/late /waits; echo written`,
-      );
-      try {
-        await expect.poll(() => stat(zone, "/waits"), { timeout: 60_000 }).toBeDefined();
-        await expect(zone.bridge.mount.freeze(at, zone.in())).rejects.toMatchObject({ reason: "MOUNT_BUSY" });
-        await expect(zone.bridge.mount.unmount(at, zone.in())).rejects.toMatchObject({ reason: "MOUNT_BUSY" });
-      } finally {
-        await zone.bridge.mount.thaw(at, zone.in());
-      }
-      expect(await writing).toBe("written");
-    },
-  ),
-  works("Mount.Thaw", point("ThawMountRequest"), "of what is not frozen is no error", async (zone) => {
-    await zone.bridge.mount.thaw({ containerId: "main", target: VOLUME }, zone.in());
-  }),
-  works(
-    "Mount.Trim",
-    [...point("TrimMountRequest"), "TrimMountRequest.minimum_bytes"],
-    "gives free space back, in extents of a size",
-    async (zone) => {
-      const at = { containerId: "main", target: VOLUME };
-      const { totalBytes } = await zone.bridge.mount.stats(at, zone.in());
-      for (const minimumBytes of [0, 1 << 20]) {
-        const { trimmedBytes } = await zone.bridge.mount.trim({ ...at, minimumBytes }, zone.in());
-        expect(trimmedBytes).toBeLessThan(Number(totalBytes));
-      }
-    },
-  ),
-  ...[2 ** 40, OUT_OF_RANGE].map((minimumBytes) =>
-    refused(
-      "Mount.Trim",
-      ["TrimMountRequest.minimum_bytes"],
-      "INVALID_MOUNT",
-      `extents of ${minimumBytes} bytes`,
-      (zone) => zone.bridge.mount.trim({ containerId: "main", target: VOLUME, minimumBytes }, zone.in()),
-    ),
-  ),
-  works("Mount.Stats", point("MountStatsRequest"), "counts a file system's bytes and inodes", async (zone) => {
-    const stats = await zone.bridge.mount.stats({ containerId: "main", target: VOLUME }, zone.in());
-    expect(stats).toMatchObject({ type: "ext4", readOnly: false });
-    const [blocks, free, size, inodes] = (await zone.out(`stat -f -c '%b %f %S %c' ${VOLUME}`)).split(" ").map(Number);
-    expect(stats).toMatchObject({
-      totalBytes: Number(blocks) * Number(size),
-      usedBytes: (Number(blocks) - Number(free)) * Number(size),
-      totalInodes: inodes,
-    });
-  }),
-  works(
-    "Mount.Resize",
-    [...point("ResizeMountRequest"), ...spec("wait_ms", "source", "subdirectory")],
-    "grows a disk's file system; the disk is one that comes while Mount waits for it",
-    async (zone) => {
-      const { volumes, zones, mount } = zone.bridge;
-      const MIB = 1 << 20;
-      await volumes.create({ name: LATE, sizeBytes: 32 * MIB });
-      try {
-        const disk = { type: "ext4", source: `serial:${LATE_SERIAL}`, target: "late", waitMs: 60_000 };
-        const grows = async () => {
-          const before = await mount.stats({ target: "late" }, zone.in());
-          await volumes.resize({ name: LATE, sizeBytes: 96 * MIB });
-          const after = await mount.resize({ target: "late" }, zone.in());
-          expect(after.totalBytes).toBeGreaterThan(Number(before.totalBytes) + 48 * MIB);
-          expect(await mount.stats({ target: "late" }, zone.in())).toMatchObject({ totalBytes: after.totalBytes });
-        };
-        await Promise.all([
-          withMount(zone, disk, grows, ""),
-          zones.attachVolume({ zone: zone.id, volume: { name: LATE }, target: "/late" }),
-        ]);
-        await zones.detachVolume({ zone: zone.id, volume: LATE });
-        await zone.out("rmdir /late");
-      } finally {
-        await volumes.remove({ name: LATE });
-      }
-    },
-  ),
-  ...(["Freeze", "Trim", "Resize"] as const).map((name) =>
-    refused(`Mount.${name}`, [], "FS_UNSUPPORTED", "a file system that cannot do that", (zone) =>
-      withFolder(zone, () =>
-        withMount(zone, { type: "tmpfs", target: TARGET }, async () => {
-          await calls[name](zone, { containerId: "main", target: TARGET });
-        }),
-      ),
-    ),
-  ),
-  works(
-    "Mount.UpdateFiles",
-    [...point("UpdateFilesRequest"), "UpdateFilesRequest.files"],
-    "replaces the files as a whole, of a read-only mount too",
-    (zone) =>
-      withFolder(zone, async () => {
-        const text = (path: string, data: string) => ({ path, data: Buffer.from(data) });
-        const old = [text("a", "1"), text("b/c", "2")];
-        await withMount(zone, { type: "files", target: TARGET, options: ["ro"], files: old }, async () => {
-          const update = (files: object[]) =>
-            zone.bridge.mount.updateFiles({ containerId: "main", target: TARGET, files }, zone.in());
-          await update([text("b/d", "3")]);
-          expect(await zone.out(`cd ${TARGET}; ls; ls b; cat b/d`)).toBe("b\nd\n3");
-          await expect(update([text("../x", "4")])).rejects.toMatchObject({ reason: "INVALID_FILES" });
-          expect(await zone.out(`cat ${TARGET}/b/d`)).toBe("3");
-        });
-      }),
-  ),
-  refused("Mount.UpdateFiles", ["UpdateFilesRequest.files"], "INVALID_FILES", "a file of an absolute path", (zone) =>
-    zone.bridge.mount.updateFiles({ containerId: "main", target: VOLUME, files: [{ path: "/x" }] }, zone.in()),
-  ),
-  refused("Mount.UpdateFiles", [], "INVALID_MOUNT", "a mount of another type", (zone) =>
-    zone.bridge.mount.updateFiles({ containerId: "main", target: VOLUME, files: [] }, zone.in()),
-  ),
+  ...upkeepRows,
 ];
