@@ -57,11 +57,12 @@ in one zone, and as a baseline against the host's own crun. It needs Go, a zone 
 
 The programs call a runtime's command line (create, start, state, kill, delete). \`test/oci/runtime.mjs\` is one, over the bridge's
 API: \`Container.Create\` with the bundle's config.json as it is, \`File.CopyIn\` of its root, \`Process.Start\` with \`hold\`, \`Process.Attach\`
-for the output, \`Container.Kill\`, \`Container.Delete\`. In the zone crun 1.8 makes the container. Three things need saying:
+for the output, \`Container.Kill\`, \`Container.Delete\`. In the zone crun 1.8 makes the container. Four things need saying:
 
 - A container's pid is, as Kata's is, that of a process on the host which stands for it: its real one is the zone's.
 - A hook runs in the zone, for that is where crun is; its absolute paths into the bundle are rewritten to where the root is there.
-- What the container wrote at the top of its root is copied back into the bundle when it has ended.
+- What hooks or the container wrote at the top of its root is copied back into the bundle when it has been made and when it has ended.
+- A container that has not been started is killed by giving its process up, with \`Process.Delete\`: \`Container.Kill\` wants one that runs.
 
 Programs without test points tell by a diagnostic, or their exit status, that something is wrong.
 `;

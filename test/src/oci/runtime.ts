@@ -7,7 +7,7 @@ import { agent, ZoneError } from "@zone/proto";
 import { type Command, readCommand } from "./arguments.js";
 import { readBundle } from "./bundle.js";
 import { type ContainerRecord, Records } from "./record.js";
-import { copyRootIn } from "./root-copy.js";
+import { copyRootIn, copyRootOut } from "./root-copy.js";
 import { RuntimeError } from "./runtime-error.js";
 import { openZone, readSettings, type Zone } from "./zone.js";
 
@@ -59,6 +59,8 @@ class Runtime {
       await container.create({ id, rootfs: { empty: true }, ociConfig }, options);
       await copyRootIn(this.#zone, id, bundle.root);
       await processes.start({ spec: { id, containerId: id, init: true }, hold: true }, options);
+      // Hooks may have written: who looks for that before the start finds it.
+      await copyRootOut(this.#zone, id, bundle.root);
       const carrierPid = await startCarrier(id, bundle.root);
       const { folder, ociVersion, annotations } = bundle;
       this.#records.write({ id, bundle: folder, ociVersion, annotations, carrierPid });
