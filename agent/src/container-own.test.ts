@@ -244,6 +244,7 @@ describe("sysctls", () => {
   it("that the kernel refuses, or does not have, make no container", async () => {
     for (const [name, value] of [
       ["kernel.sem", "many"],
+      ["kernel.shmmax", "1 2"],
       ["net.core.somaxconn", "many"],
     ] as const)
       await refuses({ id: "x", sysctls: [{ name, value }] }).toMatchObject({ reason: "INVALID_SYSCTL" });

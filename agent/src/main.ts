@@ -64,7 +64,6 @@ async function main(): Promise<void> {
     raiseLoopback: insideZone || env.ZONE_RAISE_LOOPBACK === "1",
     programs: {
       init: env.ZONE_TRUE ?? "/sbin/zone-init",
-      node: process.execPath,
       crun: env.ZONE_CRUN ?? "/bin/crun",
     },
     loadRawServices: async (services, health): Promise<RawServices> => {

@@ -1,3 +1,4 @@
+import { getSystemErrorName } from "node:util";
 import type { Namespace, NamespaceChoice } from "@zone/native";
 import type { Tools } from "../process/tools.js";
 import { refusedSysctl, type SysctlSetting } from "./sysctls.js";
@@ -14,21 +15,10 @@ export function ipcHolder(containerId: string): string {
 export interface HolderPrograms {
   /** "/sbin/zone-init" */
   init: string;
-  /** Node itself: what writes a sysctl must be in the namespace, and nothing smaller in the zone can write files. */
-  node: string;
 }
 
-/** Sets sysctls and says how it went: nothing, or the name and errno of the first that was refused. */
-const WRITE_SYSCTLS = `
-  for (const setting of process.argv.slice(1)) {
-    const at = setting.indexOf("=");
-    try {
-      require("fs").writeFileSync("/proc/sys/" + setting.slice(0, at), setting.slice(at + 1), { flag: "r+" });
-    } catch (error) {
-      process.stdout.write(setting.slice(0, at) + " " + error.code);
-      break;
-    }
-  }`;
+/** What `zone-init --sysctl` says of the first that was refused. */
+const REFUSED = /^zone-init: (\S+): .* \(errno (\d+)\)$/m;
 const OUTPUT_BYTES = 1024;
 const TIMEOUT_MS = 60_000;
 
@@ -60,14 +50,14 @@ export class NamespaceHolders {
     const own = settings.filter(({ scope }) => scope === "ipc");
     if (own.length === 0) return;
     const join: NamespaceChoice = { create: [], join: { token: await this.hold(name), which: ["ipc"] } };
-    const argv = [this.#programs.node, "-e", WRITE_SYSCTLS, "--", ...own.map(({ file, value }) => `${file}=${value}`)];
+    const argv = [this.#programs.init, "--sysctl", ...own.map(({ name, value }) => `${name}=${value}`)];
     const { code, signal, output } = await this.#tools.run(argv, {
       ...{ namespaces: join, outputBytes: OUTPUT_BYTES, timeoutMs: TIMEOUT_MS },
     });
-    if (code !== 0 || signal !== 0)
-      throw new Error(`sysctls cannot be set: the writer has ended with ${code}/${signal}`);
-    const [file, errno = ""] = output.split(" ");
-    const refused = own.find((setting) => setting.file === file);
-    if (refused) throw refusedSysctl(refused.name, refused.value, errno);
+    if (code === 0 && signal === 0) return;
+    const [, refusedName, errno] = REFUSED.exec(output) ?? [];
+    const refused = own.find((setting) => setting.name === refusedName);
+    if (refused) throw refusedSysctl(refused.name, refused.value, getSystemErrorName(-Number(errno)));
+    throw new Error(`sysctls cannot be set: zone-init --sysctl has ended with ${code}/${signal}: ${output}`);
   }
 }

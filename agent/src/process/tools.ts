@@ -1,6 +1,7 @@
 import { closeSync, openSync } from "node:fs";
 import {
   closeFd,
+  dup,
   type InitClient,
   type Exit as InitExit,
   type InitRecord,
@@ -17,7 +18,7 @@ export interface ToolOptions {
   namespaces?: NamespaceChoice;
   /** The tool's descriptors, which are closed here; /dev/null without. */
   stdio?: [number, number, number];
-  /** Instead of stdio: what it writes to stdout is kept, up to so many bytes. */
+  /** Instead of stdio: what it writes to stdout and stderr is kept, up to so many bytes. */
   outputBytes?: number;
   /** It is killed when it has run so long. */
   timeoutMs?: number;
@@ -176,7 +177,7 @@ function nullStdio(): [number, number, number] {
   return fds as [number, number, number];
 }
 
-/** A tool's stdout, and /dev/null for the rest. */
+/** A tool's stdout and stderr in one pipe, and /dev/null as its stdin. */
 class Output {
   readonly stdio: [number, number, number];
   readonly #stream: ReturnType<typeof streamFromFd>;
@@ -184,18 +185,16 @@ class Output {
   readonly #chunks: Buffer[] = [];
 
   constructor(bytes: number) {
-    const [stdin, stdout, stderr] = nullStdio();
-    closeSync(stdout);
-    let ends: { read: number; write: number };
+    const { read, write } = pipe();
+    const opened = [read, write];
     try {
-      ends = pipe();
+      opened.push(dup(write));
+      this.stdio = [openSync("/dev/null", "r"), write, opened[2] ?? -1];
     } catch (error) {
-      closeSync(stdin);
-      closeSync(stderr);
+      for (const fd of opened) closeFd(fd);
       throw error;
     }
-    this.stdio = [stdin, ends.write, stderr];
-    this.#stream = streamFromFd(ends.read, { readable: true, writable: false });
+    this.#stream = streamFromFd(read, { readable: true, writable: false });
     let left = bytes;
     this.#stream.on("data", (chunk: Buffer) => {
       this.#chunks.push(chunk.subarray(0, left));

@@ -105,6 +105,9 @@ bool reaper_fork(int status_fd, bool tty); /* returns in the child alone */
 int reaper_signal(pid_t pid, int signal, bool group); /* what the reaper is to pass on; as kill(2) */
 int pause_main(void);
 
+/* sysctl.c */
+int sysctl_main(char **settings); /* NAME=VALUE, ending in NULL */
+
 /* reap.c */
 void reap(void);
 

@@ -115,6 +115,7 @@ static int usage(void)
 	fputs("usage: zone-init --foreground -- COMMAND [ARGUMENT...]  run COMMAND as the agent, outside a zone\n"
 	      "       zone-init --true                                 do nothing\n"
 	      "       zone-init --pause                                reap until SIGTERM\n"
+	      "       zone-init --sysctl NAME=VALUE...                 set kernel parameters\n"
 	      "As process 1 it starts a zone.\n",
 	      stderr);
 	return 64; /* EX_USAGE */
@@ -127,6 +128,8 @@ int main(int argc, char **argv)
 		return 0;
 	if (argc == 2 && strcmp(argv[1], "--pause") == 0)
 		return pause_main();
+	if (argc >= 3 && strcmp(argv[1], "--sysctl") == 0)
+		return sysctl_main(argv + 2);
 	bool foreground = argc >= 4 && strcmp(argv[1], "--foreground") == 0 && strcmp(argv[2], "--") == 0;
 	in_vm = !foreground && getpid() == 1;
 	if (!foreground && !in_vm)
