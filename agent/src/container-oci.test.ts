@@ -109,6 +109,12 @@ describe("a container of an OCI bundle", () => {
     expect((await exec.result).stdout.toString()).toContain("33 111");
   });
 
+  it("gives a later process a tty of its own devpts", async () => {
+    await create("exec", bundle("exec sleep 600"));
+    await attach("exec").opened;
+    await expect.poll(() => lab.sh("exec", "tty", { tty: { rows: 24, columns: 80 } })).toBe("/dev/pts/0\r\n");
+  });
+
   it("gives later processes what the bundle's has", async () => {
     await create(
       "exec",

@@ -83,6 +83,7 @@ export class Workload {
       offsets: new OffsetFile(join(runDir, "stdio-offsets")),
       containers: {
         get: (id) => this.containers.get(id),
+        rootOf: (id) => this.containers.rootOf(id),
         namespaces: (container) => this.containers.shared.choice(container),
         paused: isPaused,
         oomKills: countOomKills,

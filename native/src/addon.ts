@@ -26,6 +26,7 @@ export interface Addon {
   memfd(name: string, contents: Uint8Array): number;
   memfdFromFile(name: string, path: string): number;
   openPty(rows: number, columns: number): { master: number; slave: number };
+  openPtySlave(master: number, rows: number, columns: number): number;
   setWindowSize(fd: number, rows: number, columns: number): void;
   ttyEofCharacter(fd: number): number;
   mount(source: string, target: string, type: string, flags: number, data: string): void;

@@ -8,6 +8,7 @@ import {
   mkdtempSync,
   openSync,
   readFileSync,
+  readlinkSync,
   readSync,
   rmSync,
   symlinkSync,
@@ -25,6 +26,7 @@ import {
   memfd,
   memfdFromFile,
   openPty,
+  openPtySlave,
   peerCredentials,
   pipe,
   setWindowSize,
@@ -163,6 +165,21 @@ describe("descriptors", () => {
     expect(caught(() => ttyEofCharacter(read))).toMatchObject({ code: "ENOTTY" });
     closeFd(read);
     closeFd(write);
+  });
+
+  it("of an opened ptmx have another end, in the devpts that it is of", () => {
+    const master = openSync("/dev/pts/ptmx", constants.O_RDWR | constants.O_NOCTTY);
+    const slave = openPtySlave(master, 12, 34);
+    expect(flagsOf(slave) & O_CLOEXEC).toBe(O_CLOEXEC);
+    expect(readlinkSync(`/proc/self/fd/${slave}`)).toMatch(/^\/dev\/pts\/\d+$/);
+    const size = execFileSync("stty", ["size"], { stdio: [slave, "pipe", "inherit"], encoding: "utf8" });
+    expect(size).toBe("12 34\n");
+    closeFd(slave);
+    closeFd(master);
+    const nothing = openSync("/dev/null", "r+");
+    expect(caught(() => openPtySlave(nothing, 1, 1))).toMatchObject({ code: "EINVAL" });
+    closeFd(nothing);
+    expect(caught(() => openPtySlave(99_999, 1, 1))).toMatchObject({ code: "EBADF" });
   });
 
   it("of sockets know who is at the other end", async () => {

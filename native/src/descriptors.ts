@@ -41,6 +41,14 @@ export function openPty(rows: number, columns: number): { master: number; slave:
   return addon().openPty(rows, columns);
 }
 
+/**
+ * The other end of the pseudo-terminal that an opened ptmx is, of that window size; close-on-exec. It is of the devpts that the ptmx
+ * is of: with that of a container the terminal has a name there. ioctl_tty(2) TIOCSPTLCK, TIOCGPTPEER.
+ */
+export function openPtySlave(master: number, rows: number, columns: number): number {
+  return addon().openPtySlave(master, rows, columns);
+}
+
 /** The window size of a tty, given by either end; SIGWINCH follows when it changes. ioctl_tty(2) TIOCSWINSZ. */
 export function setWindowSize(fd: number, rows: number, columns: number): void {
   addon().setWindowSize(fd, rows, columns);

@@ -1,6 +1,7 @@
 import { closeSync } from "node:fs";
 import type { InitClient, NamespaceChoice } from "@zone/native";
 import type { Container } from "../container/container.js";
+import type { OpenRoot } from "../container/open-root.js";
 import type { SeccompFilters } from "../container/seccomp/filter.js";
 import { agentError } from "../errors.js";
 import { encodeMeta } from "./meta.js";
@@ -15,6 +16,8 @@ import type { ChildStdio } from "./stdio.js";
 export interface ContainerAccess {
   /** The container of that id; undefined when there is none. */
   get(id: string): Container | undefined;
+  /** Its root, as its processes see it. CONTAINER_UNKNOWN. */
+  rootOf(id: string): OpenRoot;
   /** Whose namespaces its init gets; undefined: all its own. */
   namespaces(container: Container): Promise<NamespaceChoice | undefined>;
   paused(container: Container): boolean;

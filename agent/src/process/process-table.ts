@@ -3,6 +3,7 @@ import type { Container } from "../container/container.js";
 import type { SeccompFilters } from "../container/seccomp/filter.js";
 import { agentError } from "../errors.js";
 import { LIMITS } from "../limits.js";
+import { openContainerPty } from "./container-pty.js";
 import type { ProcessMeta } from "./meta.js";
 import { OciInit } from "./oci-init.js";
 import type { OffsetFile } from "./offset-file.js";
@@ -130,7 +131,8 @@ export class ProcessTable {
       const oci = OciInit.open(container, this.#options.containers.oci, spec);
       return add({ kind: "oci", init: oci }, oci.stdio);
     }
-    const { agent, child } = openStdio(spec);
+    const { rootOf } = this.#options.containers;
+    const { agent, child } = openStdio(spec, container && ((size) => openContainerPty(rootOf(container.id), size)));
     return add({ kind: "spawn", spec, child }, agent);
   }
 

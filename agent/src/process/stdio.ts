@@ -56,11 +56,20 @@ export interface StdioShape {
 /** Index of stdin among the kept descriptors of a process with pipes. */
 const STDIN_KEPT = 2;
 
-/** Opens the stdio of a new process; nothing stays open when it throws. */
-export function openStdio(shape: StdioShape): { agent: AgentStdio; child: ChildStdio } {
+/** Both ends of a new tty. */
+export interface Pty {
+  master: number;
+  slave: number;
+}
+
+/** One of the zone's own devpts. */
+const openZonePty = ({ rows, columns }: WindowSize): Pty => openPty(rows, columns);
+
+/** Opens the stdio of a new process, with a tty that `openTty` gives; nothing stays open when it throws. */
+export function openStdio(shape: StdioShape, openTty = openZonePty): { agent: AgentStdio; child: ChildStdio } {
   if (shape.tty) {
     // The size is set before the process exists, so that its first look finds it.
-    const { master, slave } = openPty(shape.tty.rows, shape.tty.columns);
+    const { master, slave } = openTty(shape.tty);
     return { agent: closingOnError([slave], () => ttyStdio(master, shape.stdin)), child: childStdio([slave], true) };
   }
   const ours: number[] = [];

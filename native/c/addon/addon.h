@@ -87,6 +87,7 @@ napi_value za_seccomp_export(napi_env env, napi_callback_info info);
 napi_value za_seccomp_close(napi_env env, napi_callback_info info);
 /* pty.c */
 napi_value za_open_pty(napi_env env, napi_callback_info info);
+napi_value za_open_pty_slave(napi_env env, napi_callback_info info);
 napi_value za_set_window_size(napi_env env, napi_callback_info info);
 napi_value za_tty_eof_character(napi_env env, napi_callback_info info);
 /* system.c */

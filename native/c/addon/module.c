@@ -50,6 +50,7 @@ static const struct {
 	{"seccompExport", za_seccomp_export},
 	{"seccompClose", za_seccomp_close},
 	{"openPty", za_open_pty},
+	{"openPtySlave", za_open_pty_slave},
 	{"setWindowSize", za_set_window_size},
 	{"ttyEofCharacter", za_tty_eof_character},
 	{"mount", za_mount},

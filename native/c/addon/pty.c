@@ -21,6 +21,20 @@ static bool window_size(napi_env env, napi_value rows, napi_value columns, struc
 	return true;
 }
 
+/* The slave of this very master, whatever is mounted at /dev/pts; ioctl_tty(2) TIOCGPTPEER. -1: errno is set. */
+static int open_slave(int master, const struct winsize *size)
+{
+	if (unlockpt(master) != 0)
+		return -1;
+	int slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (slave < 0 || ioctl(slave, TIOCSWINSZ, size) == 0)
+		return slave;
+	int errnum = errno;
+	close(slave);
+	errno = errnum;
+	return -1;
+}
+
 napi_value za_open_pty(napi_env env, napi_callback_info info)
 {
 	napi_value argv[2];
@@ -30,18 +44,24 @@ napi_value za_open_pty(napi_env env, napi_callback_info info)
 	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
 	if (master < 0)
 		return za_fail(env, errno, "posix_openpt", "/dev/ptmx");
-	/* TIOCGPTPEER: the slave of this very master, whatever is mounted at /dev/pts; ioctl_tty(2). */
-	int slave = -1;
-	if (unlockpt(master) == 0)
-		slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
-	if (slave < 0 || ioctl(slave, TIOCSWINSZ, &size) != 0) {
+	int slave = open_slave(master, &size);
+	if (slave < 0) {
 		int errnum = errno;
-		if (slave >= 0)
-			close(slave);
 		close(master);
 		return za_fail(env, errnum, "ioctl", "/dev/ptmx");
 	}
 	return za_object(env, 2, (const char *const[]){"master", "slave"}, (const int64_t[]){master, slave});
+}
+
+napi_value za_open_pty_slave(napi_env env, napi_callback_info info)
+{
+	napi_value argv[3];
+	struct winsize size;
+	int master;
+	if (!za_args(env, info, 3, argv) || !za_int(env, argv[0], &master) || !window_size(env, argv[1], argv[2], &size))
+		return NULL;
+	int slave = open_slave(master, &size);
+	return slave >= 0 ? za_number(env, slave) : za_fail(env, errno, "ioctl", NULL);
 }
 
 napi_value za_set_window_size(napi_env env, napi_callback_info info)

@@ -1,9 +1,10 @@
 /*
  * console.c - the name of a tty inside a container.
  *
- * The tty of a process was opened by the agent, often in the zone's devpts, which the container has not: there ttyname(3) finds no
- * name for it. So a container's first process gets it as /dev/console, as from Docker, and stdio is opened once more by a name that
- * exists inside: /dev/pts/N when the tty is of the container's own devpts, else /dev/console.
+ * The tty of a process was opened by the agent: in the container's devpts by a path of the zone's, or in the zone's devpts, which the
+ * container has not. So ttyname(3) finds no name for it as it is. A container's first process gets it as /dev/console, as from Docker,
+ * and stdio is opened once more by a name that exists inside: /dev/pts/N when the tty is of the container's own devpts, else
+ * /dev/console.
  */
 #include "init.h"
 
