@@ -70,9 +70,13 @@ describe("stdio", () => {
     expect(stdout).toEqual(Buffer.concat([odd, Buffer.from("||"), odd]));
   });
 
-  test("a tty has its size before the first byte", async () => {
-    const { stdout } = await run({ argv: argv("stty", "size"), tty: { rows: 31, columns: 97 }, stdin: true });
-    expect(stdout.toString()).toBe("31 97\r\n");
+  test("a tty has its size before the first byte, and a name in its container", async () => {
+    const { stdout } = await run({
+      argv: argv("sh", "-c", "stty size; tty; echo name > $(tty)"),
+      tty: { rows: 31, columns: 97 },
+      stdin: true,
+    });
+    expect(stdout.toString()).toMatch(/^31 97\r\n\/dev\/pts\/\d+\r\nname\r\n$/);
   });
 
   test("the end of stdin reaches a process through its tty", async () => {
@@ -143,6 +147,11 @@ describe("stdio", () => {
   });
 
   describe("zonectl on a terminal", () => {
+    test("exec -it has a tty with a name", async () => {
+      const { code, output } = await onTerminal(bridge, ["exec", "-it", "io", "tty"], []);
+      expect({ code, output }).toEqual({ code: 0, output: expect.stringMatching(/^\/dev\/pts\/\d+\r\n$/) });
+    });
+
     test("run -it: prompt, size, Ctrl-C, resize, exit code", async () => {
       const { code, output } = await onTerminal(
         bridge,
