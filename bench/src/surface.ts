@@ -96,7 +96,7 @@ async function write(
   const { requests, response } = bridge.file.write(inZone(zone));
   response.catch(() => {}); // awaited at the end
   const data = Buffer.alloc(CHUNK, "zone");
-  requests.write({ open: place });
+  requests.write({ open: { ...place, size: bytes } });
   for (let sent = 0; sent < bytes; sent += CHUNK) {
     if (!requests.write({ data })) await new Promise((resolve) => requests.once("drain", resolve));
   }

@@ -42,12 +42,15 @@ export function checkWrite(open: zone.agent.v1.WriteOpen.$Properties): WriteWish
     : hasOffset
       ? { at: "offset" as const, offset: checkSize(open.offset, "`offset`") }
       : undefined;
+  const hasSize = open.size !== null && open.size !== undefined;
+  if (hasSize && into) throw invalid("INVALID_SIZE", "a `size` is of a whole file, without `offset` or `append`");
   return {
     path: checkPath(open.path),
     mode: checkMode(open.mode) || undefined,
     uid: checkId(open.uid),
     gid: checkId(open.gid),
     into,
+    size: hasSize ? checkSize(open.size, "`size`") : undefined,
     exclusive: open.exclusive ?? false,
   };
 }

@@ -86,6 +86,35 @@ describe("Write", () => {
     expect([text("f"), text("g"), leftovers()]).toEqual(["old", "x", []]);
   });
 
+  it("with `size` replaces only by exactly so many bytes", async () => {
+    put("f", "old");
+    expect(await writeAll(zone.agent.files, { path: "/f", size: 700_000 }, Buffer.alloc(700_000, "n"))).toMatchObject({
+      writtenBytes: 700_000,
+    });
+    expect(text("f")).toBe("n".repeat(700_000));
+    expect(await writeAll(zone.agent.files, { path: "/empty", size: 0 }, "")).toMatchObject({ writtenBytes: 0 });
+    for (const [size, data] of [
+      [4, "new"],
+      [2, "new"],
+      [0, "new"],
+      [3, ""],
+    ] as const) {
+      const written = writeAll(zone.agent.files, { path: "/empty", size }, data);
+      await expect(written).rejects.toMatchObject({ code: "INVALID_ARGUMENT", reason: "INVALID_SIZE" });
+    }
+    // A client that goes on sending is told at once.
+    const call = zone.agent.files.write();
+    call.requests.on("error", () => {});
+    call.requests.write({ open: { path: "/empty", size: 2 } });
+    call.requests.write({ data: Buffer.from("new") });
+    await expect(call.response).rejects.toMatchObject({ reason: "INVALID_SIZE" });
+    for (const more of [{ offset: 0 }, { append: true }]) {
+      const written = writeAll(zone.agent.files, { path: "/empty", size: 3, ...more }, "new");
+      await expect(written).rejects.toMatchObject({ reason: "INVALID_SIZE" });
+    }
+    expect([text("empty"), leftovers(), readdirSync(root).sort()]).toEqual(["", [], ["empty", "f"]]);
+  });
+
   it("refuses what cannot be written to, and leaves nothing", async () => {
     mkdirSync(at("d"));
     for (const path of ["/d", "/d/", "/new/"]) {

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { BigIntStats } from "node:fs";
 import { closeFd, openAt, readlinkBytesAt, renameAt, unlinkAt } from "@zone/native";
-import { errnoOf } from "../errors.js";
+import { errnoOf, invalid } from "../errors.js";
 import {
   createFile,
   O_APPEND,
@@ -29,6 +29,8 @@ export interface WriteWish {
   into: { at: "end" } | { at: "offset"; offset: number } | undefined;
   /** It must not be there yet. */
   exclusive: boolean;
+  /** What a file that is replaced as a whole must come to; undefined: whatever comes. */
+  size: number | undefined;
 }
 
 const NEW_MODE = 0o644;
@@ -63,7 +65,7 @@ async function replace(
     const temporary = `.zone-write-${randomBytes(8).toString("hex")}`;
     const fd = createFile(dir, temporary, O_WRONLY);
     try {
-      const written = await copy(fd, 0, chunks);
+      const written = await copy(fd, 0, wish.size === undefined ? chunks : exactly(wish.size, chunks));
       own(fd, wish, there);
       await confirm();
       renameAt(dir, temporary, dir, name, { noReplace: wish.exclusive });
@@ -102,6 +104,17 @@ async function copy(fd: number, from: number | undefined, chunks: AsyncIterable<
     written += chunk.length;
   }
   return written;
+}
+
+/** The chunks, if they are `size` bytes together. INVALID_SIZE, as soon as there are more. */
+async function* exactly(size: number, chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let come = 0;
+  for await (const chunk of chunks) {
+    come += chunk.length;
+    if (come > size) throw invalid("INVALID_SIZE", `more than the ${size} bytes of \`size\` have come`);
+    yield chunk;
+  }
+  if (come < size) throw invalid("INVALID_SIZE", `${come} of the ${size} bytes of \`size\` have come`);
 }
 
 function openOrCreate(root: number, wish: WriteWish, flags: number): number {

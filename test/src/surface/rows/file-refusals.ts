@@ -53,6 +53,7 @@ const anywhere: Refusal[] = [
   ["Write", "uid", "INVALID_MODE", "no user", { path: "/new", uid: NOBODY }],
   ["Write", "gid", "INVALID_MODE", "no group", { path: "/new", gid: NOBODY }],
   ["Write", "offset", "INVALID_SIZE", "an offset and the end at once", { path: "/new", offset: 1, append: true }],
+  ["Write", "size", "INVALID_SIZE", "fewer bytes than it says", { path: "/new", size: 4 }],
   ["MakeDirectory", "path", "FILE_EXISTS", "a name that is taken", {}],
   ["MakeDirectory", "path", "READ_ONLY_FS", "a folder in sysfs", { path: "/sys/new" }],
   ["MakeDirectory", "path", "FILE_DENIED", "a folder where the kernel has none", { path: "/dev/pts/new" }],

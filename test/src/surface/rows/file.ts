@@ -77,7 +77,7 @@ export const fileRows: Row[] = [
     [
       "WriteRequest.open",
       "WriteRequest.data",
-      ...["container_id", "path", "mode", "uid", "gid", "exclusive"].map((field) => `WriteOpen.${field}`),
+      ...["container_id", "path", "mode", "uid", "gid", "exclusive", "size"].map((field) => `WriteOpen.${field}`),
     ],
     "makes a file, and replaces one as a whole, which keeps its owner and mode",
     async (zone) => {
@@ -85,7 +85,7 @@ export const fileRows: Row[] = [
       expect(await write(zone, { path, mode: 0o4640, uid: 3, gid: 4, exclusive: true }, "ab", "cd")).toBe(4);
       expect(await stat(zone, path)).toMatchObject({ mode: 0o4640, uid: 3, gid: 4, size: 4 });
       const { inode } = await stat(zone, path);
-      expect(await write(zone, { path }, "other")).toBe(5);
+      expect(await write(zone, { path, size: 5 }, "other")).toBe(5);
       expect(await zone.out(`cat ${path}; ls ${FOLDER}`)).toBe("otherfifo\nfile\nfull\nlink\nloop\nnew");
       const replaced = await stat(zone, path);
       expect(replaced).toMatchObject({ mode: 0o4640, uid: 3, gid: 4 });
@@ -102,7 +102,7 @@ export const fileRows: Row[] = [
   }),
   inTree("File.Write", [], "changes nothing when it is cancelled", async (zone) => {
     const { requests, response } = zone.bridge.file.write(zone.in());
-    requests.write({ open: { containerId: "main", path: `${FOLDER}/file` } });
+    requests.write({ open: { containerId: "main", path: `${FOLDER}/file`, size: 8 } });
     requests.write({ data: Buffer.from("half") }, () => requests.cancel());
     await expect(response).rejects.toMatchObject({ code: "CANCELLED" });
     expect(await zone.out(`cat ${FOLDER}/file`)).toBe("text");
