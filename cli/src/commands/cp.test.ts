@@ -110,6 +110,10 @@ describe("zonectl cp from a zone", () => {
     }
     expect(["new", "site/f", "old"].map(onHost)).toEqual(["from zone", "from zone", "from zone"]);
     expect(lstatSync(at("to-old")).isSymbolicLink()).toBe(true);
+    execFileSync("mkfifo", [at("fifo")]);
+    const refused = await cp("web:/srv/f", at("fifo"));
+    expect(refused).toMatchObject({ code: 125, stderr: expect.stringContaining("use - for a stream") });
+    expect(lstatSync(at("fifo")).isFIFO()).toBe(true);
   });
 
   it("copies a directory: to a name, into a directory, and its content", async () => {

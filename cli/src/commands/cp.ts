@@ -193,6 +193,8 @@ async function fromZone(
     if (name === "..") throw new UsageError(`${path}: end the path with a name`);
     const there = await lookAt(destination.path);
     const target = there === "other" ? await realpath(destination.path) : destination.path;
+    if (there === "other" && !(await stat(target)).isFile())
+      throw new UsageError(`${destination.path} is a device, a FIFO or a socket: use - for a stream`);
     const source = { shown: `${zone}:${path}`, name, isDirectory, isContent: end.isContent || name === "" };
     const place = placeFor(source, target, there);
     if ((await lookAt(place.directory)) !== "directory")

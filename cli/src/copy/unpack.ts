@@ -94,9 +94,10 @@ class Unpacking {
   }
 
   async finish(): Promise<void> {
-    for (const [path, { seconds, mode }] of this.#later) {
+    // The deepest first: a folder that may not be entered any more has nothing left to be done in it.
+    for (const [path, { seconds, mode }] of [...this.#later].reverse()) {
       const directory = await this.#base.descend(path.split("/"));
-      if ((mode & 0o300) !== 0o300) await chmod(directory.path("."), mode);
+      if ((mode & 0o700) !== 0o700) await chmod(directory.path("."), mode);
       await utimes(directory.path("."), seconds, seconds);
     }
   }
@@ -144,7 +145,7 @@ class Unpacking {
     try {
       if (this.#options.archive) await chownIfRoot(() => directory.chown(entry.uid, entry.gid));
       // Its content is still to come: we may have to write into it.
-      await directory.chmod(this.#mode(entry) | 0o300);
+      await directory.chmod(this.#mode(entry) | 0o700);
     } finally {
       await directory.close();
     }
@@ -203,6 +204,7 @@ async function clear(path: Buffer): Promise<void> {
   const there = await lstat(path).catch(ifMissing);
   if (!there) return;
   if (there.isDirectory()) refuse("it cannot replace a directory");
+  if (!there.isFile() && !there.isSymbolicLink()) refuse("it cannot replace a device, a FIFO or a socket of this host");
   await unlink(path);
 }
 
