@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { repository } from "../harness/bridge.js";
 import { page, type Row } from "./page.js";
@@ -10,7 +10,8 @@ import { validate } from "./validate.js";
 
 /**
  * Runs the OCI's validation suite in a zone and against the host's crun, and writes docs/oci-validation.md. With names of programs it runs
- * those in the zone alone and writes nothing; with --page it only writes the page again, of the last results. Ends with 1 when a program does not pass and nobody has said why.
+ * those, and the page has the last results of the rest; with --page it only writes the page again. Ends with 1 when a program does not
+ * pass and nobody has said why.
  */
 async function main(wanted: readonly string[]): Promise<number> {
   const modules = join(repository, "test", "oci");
@@ -25,7 +26,7 @@ async function main(wanted: readonly string[]): Promise<number> {
   }
   const suite = await buildSuite(modules, folder);
   const programs = suite.programs.filter((program) => wanted.length === 0 || wanted.includes(program));
-  const crun = wanted.length === 0 ? await crunSubject(folder) : undefined;
+  const crun = await crunSubject(folder);
   const zone = await zoneSubject(folder);
   const rows: Row[] = [];
   try {
@@ -38,19 +39,27 @@ async function main(wanted: readonly string[]): Promise<number> {
   } finally {
     await zone.end();
   }
-  if (wanted.length === 0) {
-    writeFileSync(join(folder, "results.json"), JSON.stringify({ rows, crun: crun?.version }));
-    writePage(folder, modules);
-  }
+  const kept = wanted.length === 0 ? [] : readResults(folder).rows.filter((row) => !programs.includes(row.program));
+  const all = [...kept, ...rows].sort((a, b) => (a.program < b.program ? -1 : 1));
+  writeFileSync(join(folder, "results.json"), JSON.stringify({ rows: all, crun: crun?.version }));
+  writePage(folder, modules);
   return rows.some(({ program, zone: outcome }) => !isPass(outcome) && reasonOf(program) === undefined) ? 1 : 0;
 }
 
-/** Of the last full run's results. */
+interface Results {
+  rows: Row[];
+  /** Its version. */
+  crun?: string;
+}
+
+function readResults(folder: string): Results {
+  const path = join(folder, "results.json");
+  return existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as Results) : { rows: [] };
+}
+
+/** Of the last results. */
 function writePage(folder: string, modules: string): void {
-  const { rows, crun } = JSON.parse(readFileSync(join(folder, "results.json"), "utf8")) as {
-    rows: Row[];
-    crun?: string;
-  };
+  const { rows, crun } = readResults(folder);
   const suite = new RegExp(`${SUITE} (v\\S+)`).exec(readFileSync(join(modules, "go.mod"), "utf8"))?.[1] ?? "";
   writeFileSync(join(repository, "docs", "oci-validation.md"), page(rows, { suite, crun }));
 }

@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { inZone, repository, TestBridge } from "../harness/bridge.js";
 import { must, runProgram } from "../harness/program.js";
@@ -37,6 +37,7 @@ export async function crunSubject(folder: string): Promise<(Subject & { version:
   const root = join(folder, "crun-state");
   const runtime = join(folder, "crun.sh");
   mkdirSync(folder, { recursive: true });
+  sweepCgroups();
   writeFileSync(runtime, `#!/bin/sh\nexec crun --root '${root}' "$@"\n`);
   chmodSync(runtime, 0o755);
   return {
@@ -46,6 +47,24 @@ export async function crunSubject(folder: string): Promise<(Subject & { version:
     async clean() {
       const left = await must("crun", ["--root", root, "list", "-q"]);
       for (const id of left.split("\n").filter(Boolean)) await runProgram("crun", ["--root", root, "delete", "-f", id]);
+      sweepCgroups();
     },
   };
+}
+
+const CGROUPS = "/sys/fs/cgroup";
+/** The cgroups that the suite names in its bundles, the inner ones first. */
+const SUITE_CGROUPS = ["testdir/cgrouptest/container", "testdir/cgrouptest", "testdir", "cgrouptest"];
+
+/**
+ * Removes what crun has left of the suite's cgroups when it failed: the suite would take it for the cgroup of the next container, one in
+ * a zone too. rmdir(2) removes none in which anything runs.
+ */
+function sweepCgroups(): void {
+  for (const hierarchy of existsSync(CGROUPS) ? readdirSync(CGROUPS) : []) {
+    for (const name of SUITE_CGROUPS) {
+      const path = join(CGROUPS, hierarchy, name);
+      if (existsSync(path)) rmdirSync(path);
+    }
+  }
 }
