@@ -1,5 +1,6 @@
 import type { Row } from "../row.js";
 import { cgroupRows } from "./cgroup.js";
+import { containerRows } from "./container.js";
 import { fileRows } from "./file.js";
 import { mountRows } from "./mount.js";
 import { networkRows } from "./network.js";
@@ -11,6 +12,7 @@ export const rows: readonly Row[] = [
   ...cgroupRows,
   ...fileRows,
   ...mountRows,
+  ...containerRows,
   ...networkRows,
   ...processRows,
   ...systemRows,
