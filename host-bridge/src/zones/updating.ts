@@ -89,30 +89,35 @@ export interface UpdatedZone {
  */
 export async function applyUpdate({ run, journal, log, contained }: UpdatedZone, spec: ZoneSpec): Promise<void> {
   const { domain } = run;
-  const { spec: old, vcpus: hadVcpus = vcpusFor(old.cpuMillis ?? 0) } = journal.record;
+  const { spec: old } = journal.record;
+  const [oldVcpus, newVcpus] = [vcpusFor(old.cpuMillis ?? 0), vcpusFor(spec.cpuMillis ?? 0)];
   const client = await run.link.client(run.detached, CALL_MS);
   const [system, container] = [createClient(SystemService, client), createClient(ContainerService, client)];
   const undo = new Undo(log);
   const [oldBytes, newBytes] = [exactInteger(old.memoryBytes), exactInteger(spec.memoryBytes)];
   let hasBytes = oldBytes;
-  let vcpus = hadVcpus;
+  // A domain has those of an update that failed, too.
+  let vcpus = journal.record.vcpus ?? oldVcpus;
+  const limit = (to: ZoneSpec) => container.update({ id: MAIN, limits: limitsOf(to, vcpus) }, { timeoutMs: CALL_MS });
   try {
     const before = newBytes > oldBytes ? await system.info({}, { timeoutMs: CALL_MS }) : undefined;
     if (newBytes !== oldBytes) {
       undo.push(() => domain.setMemory(oldBytes));
       hasBytes = await domain.setMemory(newBytes);
     }
-    if (vcpusFor(spec.cpuMillis ?? 0) > vcpus) vcpus = await domain.setVcpus(vcpusFor(spec.cpuMillis ?? 0));
-    if (hasBytes > oldBytes || vcpus > hadVcpus) {
+    if (newVcpus > vcpus) {
+      vcpus = await domain.setVcpus(newVcpus);
+      if (contained) undo.push(() => limit(old));
+    }
+    if (hasBytes > oldBytes || newVcpus > oldVcpus) {
       // A zone that says too much of itself only makes its own update fail.
       const total = before && hasBytes > oldBytes ? exactInteger(before.memoryTotalBytes) : 0;
       const memoryBytes = total > 0 ? Math.floor(total + USABLE * (hasBytes - oldBytes)) : 0;
       await system.online({ cpus: vcpus, memoryBytes, waitMs: ONLINE_MS }, { timeoutMs: CALL_MS });
     }
     if (contained) {
-      const set = (limits: Limits) => container.update({ id: MAIN, limits }, { timeoutMs: CALL_MS });
-      undo.push(() => set(limitsOf(old, vcpus)));
-      await set(limitsOf(spec, vcpus));
+      undo.push(() => limit(old));
+      await limit(spec);
     }
     await journal.revise({ spec: { ...spec, memoryBytes: hasBytes }, vcpus }, "updated");
   } catch (thrown) {

@@ -188,6 +188,22 @@ describe("an update", () => {
     expect(zone.spec?.name).not.toMatch(/^renamed/);
   });
 
+  it("leaves the container limited when its new vCPUs cannot be brought into use, and brings them when asked again", async () => {
+    const id = await host.run(size);
+    host.driver.take();
+    host.driver.scripts.set("System.Online", failing("HOTPLUG_FAILED"));
+    const asked = () => host.zones.update({ zone: id, cpuMillis: 2000 });
+    await expect(asked()).rejects.toMatchObject({ reason: "HOTPLUG_FAILED" });
+    expect(host.driver.take()).toEqual(["domain.setVcpus", "System.Online", "Container.Update"]);
+    expect(host.driver.requestOf("Container.Update")).toMatchObject({ limits: { cpuMillis: 1000 } });
+    expect(await host.get(id)).toMatchObject({ vcpus: 2, spec: { cpuMillis: 1000 } });
+    host.driver.scripts.clear();
+    expect((await asked()).zone).toMatchObject({ vcpus: 2, spec: { cpuMillis: 2000 } });
+    expect(host.driver.take()).toEqual(["System.Online", "Container.Update"]);
+    expect(host.driver.requestOf("System.Online")).toMatchObject({ cpus: 2 });
+    expect(host.driver.requestOf("Container.Update")).toMatchObject({ limits: { cpuMillis: 0 } });
+  });
+
   it.each([
     [{ memoryBytes: 2048 * MIB }, "INVALID_MEMORY", "1024 MiB"],
     [{ memoryBytes: 64 * MIB }, "MEMORY_TOO_SMALL", "96"],
