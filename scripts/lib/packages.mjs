@@ -36,6 +36,8 @@ export const testPackages = [
   { name: "docker-registry", has: "docker-registry", why: "is the registry that the tests push to" },
   { name: "mmdebstrap", has: "mmdebstrap", why: "makes the Debian image that the tests run" },
   { name: "umoci", has: "umoci", why: "makes multi-layer images for the tests" },
+  { name: "python3-minimal", has: "python3", why: "is the adversary that swaps links, and reads disks, in the tests" },
+  { name: "iproute2", has: "ip", why: "makes links for the network's tests, and is what they compare with" },
   { name: "shellcheck", has: "shellcheck", why: "checks the shell scripts" },
 ];
 

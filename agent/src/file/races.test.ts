@@ -80,7 +80,7 @@ async function race(call: (round: number) => Promise<unknown>, rounds = ROUNDS):
 function refused(error: { reason?: string; message: string; metadata?: Record<string, string> }): number {
   const { reason = "", metadata } = error;
   const expected = ["FILE_NOT_FOUND", "NOT_A_DIRECTORY", "IS_A_DIRECTORY", "TOO_MANY_LINKS", "INVALID_ARCHIVE"];
-  const ours = ["FILE_EXISTS", "DIRECTORY_NOT_EMPTY", "CROSS_DEVICE", "INVALID_PATH"];
+  const ours = ["FILE_EXISTS", "DIRECTORY_NOT_EMPTY", "CROSS_DEVICE", "INVALID_PATH", "NOT_A_FILE"];
   // EAGAIN: openat2(2) gives up when it is raced all the time.
   if (![...expected, ...ours].includes(reason) && metadata?.errno !== "EAGAIN") throw error;
   return 0;
