@@ -1,4 +1,4 @@
-import { constants, openSync, readFileSync } from "node:fs";
+import { constants, fstatSync, openSync, readFileSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import {
   closeFd,
@@ -11,6 +11,7 @@ import {
   trimFsAsync,
 } from "@zone/native";
 import { agentError, describe, errnoOf, invalid } from "../errors.js";
+import { markFrozen, unmarkFrozen } from "./frozen.js";
 import { MOUNT_LIMITS } from "./limits.js";
 import type { FoundMount, MountTable } from "./mount-table.js";
 import { openMounted } from "./mounted.js";
@@ -38,7 +39,7 @@ export interface FileSystemStats {
 export class MountUpkeep {
   readonly #mounts: MountTable;
   /** By device; the descriptor is for the thaw, whatever becomes of the mount's place. */
-  readonly #frozen = new Map<string, { timer: NodeJS.Timeout; fd: number; mountId: number }>();
+  readonly #frozen = new Map<string, { timer: NodeJS.Timeout; fd: number; mountId: number; dev: bigint }>();
   readonly #trouble: (message: string) => void;
 
   /** `trouble` is told when a freeze that has run out cannot be undone. */
@@ -72,9 +73,12 @@ export class MountUpkeep {
     const fd = openToUse(found);
     // Before it is frozen: an agent that ends now must leave word.
     this.#mounts.records.setFrozen(mountId, true);
+    const { dev } = fstatSync(fd, { bigint: true });
+    markFrozen(dev);
     try {
       await freezeFsAsync(fd);
     } catch (error) {
+      unmarkFrozen(dev);
       if (this.#frozen.get(device)?.mountId !== mountId) this.#mounts.records.setFrozen(mountId, false);
       closeFd(fd);
       throw failed(error, "freeze", found);
@@ -83,7 +87,7 @@ export class MountUpkeep {
       this.#thawDevice(device).catch((error) => this.#trouble(`cannot thaw ${target}: ${describe(error)}`));
     }, MOUNT_LIMITS.freezeMs);
     timer.unref();
-    this.#frozen.set(device, { timer, fd, mountId });
+    this.#frozen.set(device, { timer, fd, mountId, dev });
   }
 
   /** Well when it is not frozen: a thaw may come after the time was up. */
@@ -158,6 +162,7 @@ export class MountUpkeep {
     try {
       await thawFsAsync(frozen.fd);
     } finally {
+      unmarkFrozen(frozen.dev);
       closeFd(frozen.fd);
       this.#mounts.records.setFrozen(frozen.mountId, false);
     }
