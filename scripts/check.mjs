@@ -19,6 +19,7 @@ const checks = [
   ["API compatibility", () => run("npm", ["run", "--silent", "proto:check"])],
   ["types", () => run("npx", ["tsc", "-b"])],
   ["types of the scripts", () => run("npx", ["tsc", "-p", "scripts"])],
+  ["coverage of the API", () => run(process.execPath, ["test/scripts/coverage.mjs"])],
   ["dependency direction", () => run(process.execPath, ["scripts/imports.mjs"])],
   ["C under sanitizers", () => run("make", ["-s", "-C", "native", "test"])],
   ["unit tests", () => run("npx", ["vitest", "run", "--project", "unit"])],

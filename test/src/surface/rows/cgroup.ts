@@ -49,6 +49,21 @@ const wrong = (field: string, name: string, resources: object): Row =>
     zone.bridge.cgroup.create({ path: "wrong", resources }, zone.in()),
   );
 
+const HUGE = 2 ** 60;
+const TOO_LARGE: [field: string, resources: object][] = [
+  ["Resources.memory_bytes", { memoryBytes: HUGE }],
+  ["Resources.memory_high_bytes", { memoryHighBytes: HUGE }],
+  ["Resources.memory_low_bytes", { memoryLowBytes: HUGE }],
+  ["Resources.memory_min_bytes", { memoryMinBytes: HUGE }],
+  ["Resources.memory_swap_bytes", { memorySwapBytes: HUGE }],
+  ["Resources.pids", { pids: HUGE }],
+  ["IoLimit.read_bytes_per_second", { io: [{ device: "1:1", readBytesPerSecond: HUGE }] }],
+  ["IoLimit.write_bytes_per_second", { io: [{ device: "1:1", writeBytesPerSecond: HUGE }] }],
+  ["IoLimit.read_operations_per_second", { io: [{ device: "1:1", readOperationsPerSecond: HUGE }] }],
+  ["IoLimit.write_operations_per_second", { io: [{ device: "1:1", writeOperationsPerSecond: HUGE }] }],
+  ["HugepageLimit.bytes", { hugepages: [{ pageSize: "2MB", bytes: HUGE }] }],
+];
+
 export const cgroupRows: Row[] = [
   works(
     "Cgroup.Create",
@@ -123,6 +138,7 @@ export const cgroupRows: Row[] = [
     { memorySwapUnlimited: true },
     { memorySwapUnlimited: true },
   ),
+  sets(["Resources.io_weight"], "sets io.weight", { ioWeight: 50 }, { ioWeight: 50 }),
   sets(["Resources.pids"], "sets pids.max", { pids: 33 }, { pids: 33 }),
   sets(["Resources.oom_group"], "sets memory.oom.group", { oomGroup: true }, { oomGroup: true }),
   sets(
@@ -170,6 +186,21 @@ export const cgroupRows: Row[] = [
   wrong("Resources.cpuset_cpus", "words for cpus", { cpusetCpus: "all" }),
   wrong("Resources.cpuset_mems", "a memory node that is not there", { cpusetMems: "63" }),
   wrong("Resources.memory_swap_unlimited", "two answers about swap", { memorySwapBytes: 1, memorySwapUnlimited: true }),
+  ...TOO_LARGE.map(([field, resources]) => wrong(field, "more than can be counted", resources)),
+  refused(
+    "Cgroup.Create",
+    ["Resources.hugepages", "HugepageLimit.page_size"],
+    "CONTROLLER_MISSING",
+    "pages of a size that the machine has not",
+    (zone) =>
+      zone.bridge.cgroup.create(
+        { path: "wrong", resources: { hugepages: [{ pageSize: "3MB", bytes: 0 }] } },
+        zone.in(),
+      ),
+  ),
+  refused("Cgroup.Update", ["UpdateCgroupRequest.resources"], "INVALID_LIMIT", "a weight beyond 10,000", (zone) =>
+    zone.bridge.cgroup.update({ path: "main", resources: { cpuWeight: 10_001 } }, zone.in()),
+  ),
   wrong("Resources.io", "too many disks", { io: Array(65).fill({ device: "254:0" }) }),
   wrong("Resources.io_weight", "a weight beyond 10,000", { ioWeight: 10_001 }),
   wrong("HugepageLimit.page_size", "a page size of another kind", { hugepages: [{ pageSize: "../x", bytes: 1 }] }),
