@@ -52,7 +52,7 @@ export function page(rows: readonly Row[], versions: Versions): string {
 
 const INTRODUCTION = `# The OCI's own validation
 
-Made by \`node test/oci/run.mjs\`: the validation programs of the OCI's runtime-tools (SUITE), unchanged, against containers of OCI bundles
+Made by \`npm run oci\`: the validation programs of the OCI's runtime-tools (SUITE), unchanged, against containers of OCI bundles
 in one zone, and as a baseline against the host's own crun. It needs Go, a zone image and root.
 
 The programs call a runtime's command line (create, start, state, kill, delete). \`test/oci/runtime.mjs\` is one, over the bridge's
