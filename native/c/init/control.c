@@ -33,8 +33,14 @@ int control_open(void)
 	int pair[2];
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
 		return -1;
+	if (!watch(pair[0], EPOLLIN, WATCH_CONTROL)) {
+		int errnum = errno;
+		close(pair[0]);
+		close(pair[1]);
+		errno = errnum;
+		return -1;
+	}
 	socket_fd = pair[0];
-	watch(socket_fd, EPOLLIN, WATCH_CONTROL);
 	control_answer(&(struct zi_msg){.type = ZI_HELLO, .arg = ZI_VERSION, .flags = agent_restarts()});
 	return pair[1];
 }

@@ -64,11 +64,11 @@ int record_signal(const struct record *record, int signal, bool group);
 
 /* main.c: the epoll set */
 enum watch { WATCH_SIGNALS = 0, WATCH_CONTROL = 1, WATCH_RECORDS = 2 /* + index of the record */ };
-void watch(int fd, uint32_t events, uint64_t what);
+bool watch(int fd, uint32_t events, uint64_t what); /* false: errno is set */
 void watch_change(int fd, uint32_t events, uint64_t what);
 
 /* control.c: the socket to the agent */
-int control_open(void); /* a new socket, greeting queued; returns the agent's end */
+int control_open(void); /* a new socket, greeting queued; returns the agent's end, or -1 with errno set */
 void control_close(void);
 void control_ready(void);
 void control_flush(void);

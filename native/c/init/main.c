@@ -30,13 +30,14 @@ extern char **environ;
 
 static int epoll_fd, signal_fd;
 
-void watch(int fd, uint32_t events, uint64_t what)
+/* ENOSPC, ENOMEM: what the zone's processes leave of both is not in PID 1's hand, so its callers go on without. */
+bool watch(int fd, uint32_t events, uint64_t what)
 {
 	struct epoll_event event = {.events = events, .data.u64 = what};
-	if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
-		fatal("cannot wait for descriptor %d: %s", fd, strerror(errno));
+	return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
+/* Takes no memory, and nothing of what is counted. */
 void watch_change(int fd, uint32_t events, uint64_t what)
 {
 	struct epoll_event event = {.events = events, .data.u64 = what};
@@ -82,9 +83,8 @@ static void open_loop(void)
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	signal_fd = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
 	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (signal_fd < 0 || epoll_fd < 0)
+	if (signal_fd < 0 || epoll_fd < 0 || !watch(signal_fd, EPOLLIN, WATCH_SIGNALS))
 		fatal("cannot set up the event loop: %s", strerror(errno));
-	watch(signal_fd, EPOLLIN, WATCH_SIGNALS);
 }
 
 /* A record holds up to 1 + ZI_MAX_KEPT descriptors. Without privilege: as many as are allowed. */

@@ -105,6 +105,14 @@ int spawn(const struct zi_msg *request, int *fds, size_t nfds)
 		targets_close(child.targets);
 		return errnum;
 	}
+	/* Before the clone: when it cannot be there is no child to undo. Closing the pipe takes it back. */
+	if (!watch(pipes.result[0], EPOLLIN, WATCH_RECORDS + (uint64_t)(record - records))) {
+		errnum = errno;
+		close_pipes(&pipes);
+		record_free(record);
+		targets_close(child.targets);
+		return fail(request, ZI_STAGE_CLONE, errnum);
+	}
 	child.result_fd = pipes.result[1];
 	child.status_fd = pipes.status[1];
 	child.go_fd = pipes.go[0];
@@ -132,7 +140,6 @@ int spawn(const struct zi_msg *request, int *fds, size_t nfds)
 	record->status_fd = keep_end(pipes.status);
 	close_pipes(&pipes);
 	take_fds(record, &fds[0], &fds[4 + into_cgroup], nkept);
-	watch(record->result_fd, EPOLLIN, WATCH_RECORDS + (uint64_t)(record - records));
 	return 0;
 }
 
