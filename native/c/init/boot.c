@@ -19,6 +19,18 @@
 
 enum { ROOT_PATIENCE_MS = 30000 };
 
+/*
+ * The kernel counts these by user, and root of every container is root: one that uses them up takes them from PID 1, the agent
+ * and all others. So memory is to end first, which each has of its own: the kernel charges it to the container's cgroup.
+ */
+static const struct {
+	const char *path, *value;
+} user_limits[] = {
+	{"/proc/sys/fs/epoll/max_user_watches", "2147483647"},
+	{"/proc/sys/fs/inotify/max_user_instances", "65536"},
+	{"/proc/sys/fs/inotify/max_user_watches", "1048576"},
+};
+
 /* In order. The early ones are mounted in the initramfs and move along to the root. */
 static const struct {
 	const char *type, *target, *options;
@@ -100,6 +112,18 @@ static void protect_from_oom(void)
 		close(fd);
 }
 
+static void raise_user_limits(void)
+{
+	for (size_t i = 0; i < sizeof user_limits / sizeof user_limits[0]; i++) {
+		const char *value = user_limits[i].value;
+		int fd = open(user_limits[i].path, O_WRONLY | O_CLOEXEC);
+		if (fd < 0 || write(fd, value, strlen(value)) != (ssize_t)strlen(value))
+			warn("cannot set %s to %s: %s", user_limits[i].path, value, strerror(errno));
+		if (fd >= 0)
+			close(fd);
+	}
+}
+
 /* "ZONE_CMDLINE=" and the kernel's command line. */
 static char *command_line(void)
 {
@@ -128,6 +152,7 @@ void boot(struct agent_command *command)
 	mount_all(false);
 	protect_from_oom();
 	raise_loopback();
+	raise_user_limits();
 	env[2] = command_line();
 	*command = (struct agent_command){.argv = argv, .env = env, .cgroup_fd = make_cgroups()};
 }
