@@ -92,7 +92,8 @@ export class Agent {
     this.#options = options;
     this.#renewed = readIdentity(options.identity);
     const { cgroups: root, sysBlock } = options.containers;
-    this.#cgroupWatcher = root === undefined ? undefined : new CgroupWatcher(root, new OomLog(), this.#onCgroupNews);
+    const trouble = (message: string) => log.warn(message);
+    if (root !== undefined) this.#cgroupWatcher = new CgroupWatcher(root, new OomLog(), this.#onCgroupNews, trouble);
     this.#cgroups = new CgroupTree({
       ...{ root, sysBlock },
       isContainer: (id) => this.#workload.containers.get(id) !== undefined,
@@ -118,7 +119,7 @@ export class Agent {
       ...{ runDir, sysBlock, dev: options.containers.dev, initPid },
       container: (id) => this.#workload.containers.get(id),
     });
-    this.#upkeep = new MountUpkeep(this.#mounts, (message) => log.warn(message));
+    this.#upkeep = new MountUpkeep(this.#mounts, trouble);
     this.#workload = new Workload({
       ...{ init, log, runDir, programs: options.programs, events: this.#events, cgroups: this.#cgroups },
       containers: { ...options.containers, names: this.#names, mounts: this.#mounts },

@@ -1,6 +1,7 @@
 import { existsSync, type FSWatcher, watch } from "node:fs";
 import { join } from "node:path";
 import type { zone } from "@zone/proto";
+import { describe, errnoOf } from "../errors.js";
 import { readFlat } from "./control-file.js";
 import { CGROUP_LIMITS } from "./limits.js";
 import type { OomLog, OomVictim } from "./oom-log.js";
@@ -19,6 +20,9 @@ interface Seen {
   populated: boolean;
 }
 
+/** Without inotify: how often is looked. */
+const LOOK_MS = 20;
+
 const FILES = ["memory.events.local", "pids.events", "cgroup.events"] as const;
 
 /**
@@ -30,26 +34,35 @@ export class CgroupWatcher {
   readonly #root: string;
   readonly #oomLog: OomLog;
   readonly #onNews: (news: CgroupNews) => void;
+  readonly #trouble: (message: string) => void;
   readonly #watched = new Map<string, { seen: Seen; watchers: FSWatcher[] }>();
 
-  /** `root` is the zone's own cgroup. */
-  constructor(root: string, oomLog: OomLog, onNews: (news: CgroupNews) => void) {
+  /** `root` is the zone's own cgroup. `trouble` hears of cgroups that cannot be watched. */
+  constructor(root: string, oomLog: OomLog, onNews: (news: CgroupNews) => void, trouble: (message: string) => void) {
     this.#root = root;
     this.#oomLog = oomLog;
     this.#onNews = onNews;
+    this.#trouble = trouble;
   }
 
-  /** From now on; what happened before is not told. */
+  /**
+   * From now on; what happened before is not told. Never throws: when the zone's inotify instances or watches are used up
+   * (EMFILE, ENOSPC) there are no events of that cgroup.
+   */
   watch(path: string): void {
     if (this.#watched.has(path) || this.#watched.size >= CGROUP_LIMITS.cgroups) return;
     const folder = join(this.#root, path);
     const watchers: FSWatcher[] = [];
-    this.#watched.set(path, { seen: look(folder), watchers });
-    for (const file of FILES) {
-      if (!existsSync(join(folder, file))) continue;
-      const watcher = watch(join(folder, file), { persistent: false }, () => this.look(path));
-      watcher.on("error", () => watcher.close()); // the cgroup is gone
-      watchers.push(watcher);
+    try {
+      this.#watched.set(path, { seen: look(folder), watchers });
+      for (const file of FILES) {
+        if (!existsSync(join(folder, file))) continue;
+        const watcher = watch(join(folder, file), { persistent: false }, () => this.look(path));
+        watcher.on("error", () => watcher.close()); // the cgroup is gone
+        watchers.push(watcher);
+      }
+    } catch (error) {
+      this.#trouble(`cgroup "${path}" has no events: ${describe(error)}`);
     }
   }
 
@@ -92,7 +105,7 @@ function look(folder: string): Seen {
   };
 }
 
-/** Settles when cgroup.events says `value` for `key`; rejects when `signal` aborts. */
+/** Settles when cgroup.events says `value` for `key`; rejects when `signal` aborts. Looks now and then where it cannot watch. */
 export function whenCgroupIs(
   folder: string,
   key: "frozen" | "populated",
@@ -102,9 +115,13 @@ export function whenCgroupIs(
   const there = () => (readFlat(folder, "cgroup.events").get(key) === 1) === value;
   if (there()) return Promise.resolve();
   return new Promise((resolve, reject) => {
-    const watcher = watch(join(folder, "cgroup.events"), { persistent: false });
+    const notices = onChange(
+      join(folder, "cgroup.events"),
+      () => check(),
+      (error) => end(() => reject(error)),
+    );
     const end = (settle: () => void) => {
-      watcher.close();
+      notices.close();
       signal.removeEventListener("abort", cancel);
       settle();
     };
@@ -112,10 +129,22 @@ export function whenCgroupIs(
       if (there()) end(resolve);
     };
     const cancel = () => end(() => reject(signal.reason));
-    watcher.on("change", check);
-    watcher.on("error", (error) => end(() => reject(error)));
     signal.addEventListener("abort", cancel);
     if (signal.aborted) cancel();
     else check(); // it may have changed before the watch began
   });
+}
+
+/** Calls `changed` when a file may have, until it is closed. Throws when there is no such file. */
+function onChange(path: string, changed: () => void, failed: (error: Error) => void): { close(): void } {
+  try {
+    const watcher = watch(path, { persistent: false });
+    watcher.on("change", changed);
+    watcher.on("error", failed);
+    return watcher;
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") throw error;
+    const timer = setInterval(changed, LOOK_MS);
+    return { close: () => clearInterval(timer) };
+  }
 }
