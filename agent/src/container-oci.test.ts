@@ -179,7 +179,14 @@ describe("a container of an OCI bundle", () => {
   });
 
   it("has hooks, mounts of the request beside its own, and its limits to integers of 64 bits", async () => {
-    const hooks = { createRuntime: [{ path: "/bin/sh", args: ["sh", "-c", `echo hook > ${lab.work}/hook`] }] };
+    const hooks = {
+      createRuntime: [
+        {
+          path: "/bin/sh",
+          args: ["sh", "-c", `echo hook > ${lab.work}/hook; cat /proc/self/cgroup > ${lab.work}/hook-cgroup`],
+        },
+      ],
+    };
     const config = bundle(
       "cat /data/x; ulimit -n; ulimit -c; grep -c ' / .*ro[,]' /proc/self/mounts",
       {
@@ -200,6 +207,10 @@ describe("a container of an OCI bundle", () => {
     const result = await attach("hook").result;
     expect([result.stdout.toString(), result.stderr.toString()]).toEqual(["mounted\n99\nunlimited\n1\n", ""]);
     expect(readFileSync(join(lab.work, "hook"), "utf8")).toBe("hook\n");
+    // Of the zone's limits, not PID 1's none.
+    if (lab.cgroups !== undefined) {
+      expect(readFileSync(join(lab.work, "hook-cgroup"), "utf8")).toMatch(/^0::.*\/\.zone$/m);
+    }
   });
 });
 

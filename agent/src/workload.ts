@@ -50,7 +50,8 @@ export class Workload {
     const { init, log, programs, runDir, events, cgroups } = options;
     this.#options = options;
     const nextToken = tokenGenerations(init.restarts);
-    const tools = new Tools(init, nextToken);
+    const zoneCgroups = new ZoneCgroups(options.containers.cgroups);
+    const tools = new Tools(init, nextToken, () => zoneCgroups.open(""));
     const crunPaths: CrunPaths = { program: programs.crun, root: join(runDir, "crun") };
     const crun = new Crun(tools, crunPaths);
     const initOf = (id: string) => this.processes.initOf(id);
@@ -77,7 +78,6 @@ export class Workload {
       },
       now: Date.now,
     });
-    const zoneCgroups = new ZoneCgroups(options.containers.cgroups);
     this.processes = new ProcessTable({
       ...{ init, nextToken, tools },
       offsets: new OffsetFile(join(runDir, "stdio-offsets")),

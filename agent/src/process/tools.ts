@@ -50,13 +50,16 @@ interface ToolMeta {
 export class Tools {
   readonly #init: InitClient;
   readonly #nextToken: () => bigint;
+  readonly #openCgroup: () => number | undefined;
   readonly #services = new Map<string, Service>();
   readonly #starting = new Map<string, Promise<Service>>();
   readonly #waiting = new Map<bigint, (exit: InitExit) => void>();
 
-  constructor(init: InitClient, nextToken: () => bigint) {
+  /** `openCgroup` gives what tools run in, as a descriptor that is closed here: PID 1's own cgroup has no limits. */
+  constructor(init: InitClient, nextToken: () => bigint, openCgroup: () => number | undefined) {
     this.#init = init;
     this.#nextToken = nextToken;
+    this.#openCgroup = openCgroup;
   }
 
   /** Runs a program to its end. Rejects with SpawnError when it cannot be executed. */
@@ -139,7 +142,7 @@ export class Tools {
     }
   }
 
-  #spawn(
+  async #spawn(
     token: bigint,
     argv: readonly string[],
     { namespaces, stdio }: ToolOptions,
@@ -153,7 +156,17 @@ export class Tools {
       capabilities: capabilitySets(ALL_CAPABILITIES, 0),
       meta: JSON.stringify({ tool: name, service } satisfies ToolMeta),
     };
-    return this.#init.spawn(token, spec, { stdio: stdio ?? nullStdio(), kept: [] });
+    let cgroup: number | undefined;
+    let given = stdio;
+    try {
+      cgroup = this.#openCgroup();
+      const fds = given ?? nullStdio();
+      given = undefined;
+      return await this.#init.spawn(token, spec, { stdio: fds, kept: [], cgroup });
+    } finally {
+      for (const fd of given ?? []) closeFd(fd);
+      if (cgroup !== undefined) closeSync(cgroup);
+    }
   }
 }
 
