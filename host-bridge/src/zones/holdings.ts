@@ -46,9 +46,15 @@ export class Holdings {
     }
   }
 
-  /** Takes again what a zone had under an earlier bridge, with the same ports. */
+  /** Takes again what a zone had under an earlier bridge, with the same ports. What it cannot have again is logged: it goes on. */
   async retake({ id, name, volumes, ports }: ZoneRecord): Promise<void> {
-    for (const { volume } of volumes ?? []) this.#context.volumes.take(volume, { id, name });
+    for (const { volume } of volumes ?? []) {
+      try {
+        this.#context.volumes.take(volume, { id, name });
+      } catch (thrown) {
+        this.#log.error({ error: errorMessage(thrown), volume }, "a zone's volume is another one's by the records");
+      }
+    }
     try {
       this.#ports = await this.#context.openPorts(ports ?? [], this.#target);
     } catch (thrown) {

@@ -17,14 +17,20 @@ export class Undo {
     this.#steps.push(step);
   }
 
-  /** Takes everything back, the last first. What cannot be is logged: the error that led here is the one to tell. */
-  async all(): Promise<void> {
+  /**
+   * Takes everything back, the last first; answers whether all could be. What cannot is logged: the error that led here is the one
+   * to tell.
+   */
+  async all(): Promise<boolean> {
+    let undone = true;
     for (const step of this.#steps.splice(0).reverse()) {
       try {
         await step();
       } catch (thrown) {
+        undone = false;
         this.#log.error({ error: errorMessage(thrown) }, "a change that failed could not be undone");
       }
     }
+    return undone;
   }
 }

@@ -1,20 +1,19 @@
-import { createClient, MountService, ZoneError, type zone } from "@zone/proto";
+import type { ZoneError } from "@zone/proto";
 import type { Logger } from "pino";
 import { bridgeError, errorMessage } from "../errors.js";
 import type { VolumeUse } from "../state/zone-record.js";
 import { MAIN } from "./main-spec.js";
-import { agentFile, volumeDisk, volumeMount, volumeSerial } from "./mount-plan.js";
+import { agentFile, volumeSerial } from "./mount-plan.js";
 import { checkFiles, type ZoneFile } from "./mount-spec.js";
 import type { RunningZone } from "./running-zone.js";
+import { hostnameOf } from "./spec.js";
 import { quote } from "./spec-error.js";
 import { hostClock, setClock } from "./time-keeper.js";
-import { Undo } from "./undo.js";
 import { applyUpdate, checkUpdate, type Update } from "./updating.js";
+import { attachVolume, CALL_MS, detachVolume, mountsOf, resizeMount } from "./volume-changes.js";
 import type { ZoneContext } from "./zone-context.js";
 import type { ZoneJournal } from "./zone-journal.js";
 
-/** For one call to the agent. */
-const CALL_MS = 30_000;
 /** For a resumed agent to answer; its clock is looked at again later in any case. */
 const RESUMED_MS = 5_000;
 
@@ -88,7 +87,7 @@ export class ZoneChanges {
       const { record } = journal;
       if (record.life.state === "created") {
         const spec = checkUpdate(record.spec, update, { kind: "created", host: context.host });
-        await this.#revise({ spec }, { spec: record.spec });
+        await journal.reviseWhole({ spec }, "updated");
         return;
       }
       const run = this.#running();
@@ -97,67 +96,36 @@ export class ZoneChanges {
     });
   }
 
+  /** Gives it another name; answers with the one before. Whoever asks has made sure that the name is free. */
+  rename(name: string): Promise<string> {
+    return this.#inTurn(async () => {
+      const { journal } = this.#zone;
+      const { name: before, spec } = journal.record;
+      // As with Docker: the hostname, which its environment has too, stays what it was.
+      await journal.reviseWhole({ name, spec: { ...spec, name, hostname: hostnameOf(spec) } }, "updated");
+      return before;
+    });
+  }
+
   /** Gives a running zone a volume at `use.target`. VOLUME_IN_USE, INVALID_MOUNT, HOTPLUG_UNSUPPORTED... */
   attachVolume(use: VolumeUse): Promise<void> {
-    return this.#inTurn(async () => {
-      const { journal, context, log } = this.#zone;
-      const { volumes, isAdmin } = context;
-      const { id, name, ownerUid } = journal.record;
-      const run = this.#running();
-      this.#checkFree(use.target);
-      await volumes.ensure(use.volume, { uid: ownerUid, admin: isAdmin(ownerUid) });
-      volumes.take(use.volume, { id, name });
-      const undo = new Undo(log, () => volumes.release(id, use.volume));
-      try {
-        await run.domain.attachDisk(volumeDisk(use, volumes.pathOf(use.volume)));
-        undo.push(() => run.domain.detachDisk(volumeSerial(use.volume)));
-        const mounts = await this.#mounts(run);
-        await mounts.mount({ containerId: MAIN, mount: volumeMount(use) }, { timeoutMs: CALL_MS });
-        undo.push(() => mounts.unmount({ containerId: MAIN, target: use.target }, { timeoutMs: CALL_MS }));
-        if (volumes.isGrown(use.volume) && !use.readOnly) await this.#resizeMount(run, use);
-        await journal.revise({ volumes: [...this.#volumes, use] }, "volume-attached");
-      } catch (thrown) {
-        await undo.all();
-        throw thrown;
-      }
-    });
+    return this.#inTurn(() => attachVolume(this.#zone, this.#running(), use));
   }
 
   /** Takes a volume away. VOLUME_UNKNOWN, VOLUME_BUSY. */
   detachVolume(volume: string): Promise<void> {
-    return this.#inTurn(async () => {
-      const { journal, context, log } = this.#zone;
-      const { id, name } = journal.record;
-      const run = this.#running();
-      const use = this.#volumes.find((each) => each.volume === volume);
-      if (!use) throw unknownVolume(name, volume);
-      const mounts = await this.#mounts(run);
-      await mounts.unmount({ containerId: MAIN, target: use.target }, { timeoutMs: CALL_MS }).catch((thrown) => {
-        throw asBusy(ZoneError.from(thrown), use);
-      });
-      const undo = new Undo(log, () =>
-        mounts.mount({ containerId: MAIN, mount: { ...volumeMount(use), copyUp: false } }, { timeoutMs: CALL_MS }),
-      );
-      try {
-        await run.domain.detachDisk(volumeSerial(volume));
-      } catch (thrown) {
-        await undo.all();
-        throw thrown;
-      }
-      context.volumes.release(id, volume);
-      await journal.noteRevision({ volumes: this.#volumes.filter((each) => each !== use) }, "volume-detached");
-    });
+    return this.#inTurn(() => detachVolume(this.#zone, this.#running(), volume));
   }
 
   /** The file of one of its volumes has grown to `bytes`: tells the zone, and grows the file system. */
   volumeGrown(volume: string, bytes: number): Promise<void> {
     return this.#inTurn(async () => {
       const { run, journal } = this.#zone;
-      const use = this.#volumes.find((each) => each.volume === volume);
+      const use = journal.record.volumes?.find((each) => each.volume === volume);
       const { state } = journal.record.life;
       if (!run || !use || (state !== "running" && state !== "paused")) return; // at its next mount
       await run.domain.resizeDisk(volumeSerial(volume), bytes);
-      if (state === "running" && !use.readOnly) await this.#resizeMount(run, use);
+      if (state === "running" && !use.readOnly) await resizeMount(this.#zone, run, use);
     });
   }
 
@@ -176,17 +144,13 @@ export class ZoneChanges {
         kept.set(target, files);
         return;
       }
-      const mounts = await this.#mounts(this.#running());
+      const mounts = await mountsOf(this.#running());
       await mounts.updateFiles({ containerId: MAIN, target, files: files.map(agentFile) }, { timeoutMs: CALL_MS });
     });
   }
 
   get #contained(): boolean {
     return this.#zone.context.isolation === "container";
-  }
-
-  get #volumes(): readonly VolumeUse[] {
-    return this.#zone.journal.record.volumes ?? [];
   }
 
   /** ZONE_PAUSED, ZONE_NOT_RUNNING. */
@@ -196,36 +160,13 @@ export class ZoneChanges {
     return run;
   }
 
-  #checkFree(target: string): void {
-    const { spec, name } = this.#zone.journal.record;
-    const fixed = (spec.mounts ?? []).some((mount) => !mount.volume && mount.target === target);
-    if (!fixed && !this.#volumes.some((use) => use.target === target)) return;
-    const message = `zone ${name} has something mounted at ${quote(target)}: choose another target`;
-    throw bridgeError("INVALID_ARGUMENT", "INVALID_MOUNT", message, { type: "zone", name });
-  }
-
-  async #mounts(run: RunningZone) {
-    return createClient(MountService, await run.link.client(run.detached, CALL_MS));
-  }
-
-  async #resizeMount(run: RunningZone, { volume, target }: VolumeUse): Promise<void> {
-    const mounts = await this.#mounts(run);
-    await mounts.resize({ containerId: MAIN, target }, { timeoutMs: CALL_MS });
-    await this.#zone.context.volumes.noteGrown(volume);
-  }
-
-  async #revise(change: { spec: zone.bridge.v1.ZoneSpec.$Properties }, before: typeof change): Promise<void> {
-    const { journal } = this.#zone;
-    try {
-      await journal.revise(change, "updated");
-    } catch (thrown) {
-      await journal.noteRevision(before, "updated");
-      throw thrown;
-    }
-  }
-
   #failedToUndo(error: unknown): void {
     this.#zone.log.error({ error: errorMessage(error) }, "a change that failed could not be undone");
+  }
+
+  /** Settles when those that have been asked for so far have been made, or have failed. */
+  get settled(): Promise<unknown> {
+    return this.#turn;
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -233,15 +174,4 @@ export class ZoneChanges {
     this.#turn = turn.catch(() => {});
     return turn;
   }
-}
-
-function unknownVolume(name: string, volume: string): ZoneError {
-  const message = `zone ${name} has no volume ${quote(volume)}`;
-  return bridgeError("NOT_FOUND", "VOLUME_UNKNOWN", message, { type: "volume", name: volume.slice(0, 80) });
-}
-
-function asBusy(error: ZoneError, { volume, target }: VolumeUse): ZoneError {
-  if (error.reason !== "MOUNT_BUSY") return error;
-  const message = `volume ${volume} is used by a process in the zone (${target}): end it, or leave that folder`;
-  return bridgeError("FAILED_PRECONDITION", "VOLUME_BUSY", message, { type: "volume", name: volume }, error);
 }

@@ -67,6 +67,19 @@ export class ZoneJournal {
     return this.#write();
   }
 
+  /** As revise, as a whole or not at all: what cannot be written is as it was. Tells of it when it is written. */
+  async reviseWhole(change: Revision, event?: ZoneEventType): Promise<void> {
+    const before = this.#record;
+    try {
+      await this.revise(change);
+    } catch (thrown) {
+      const keys = Object.keys(change) as (keyof Revision)[];
+      await this.noteRevision(Object.fromEntries(keys.map((key) => [key, before[key]])));
+      throw thrown;
+    }
+    if (event) this.#publish(event);
+  }
+
   /** As revise, for what has happened and cannot be refused. */
   async noteRevision(change: Revision, event?: ZoneEventType): Promise<void> {
     await this.revise(change, event).catch((error) => this.#onWriteFailed(error));
@@ -93,6 +106,11 @@ export class ZoneJournal {
       facts: { kernelRelease: kernel ?? "", agentVersion: agent ?? "", machineId: machine ?? "" },
     };
     this.#write().catch((error) => this.#onWriteFailed(error));
+  }
+
+  /** Tells of what is recorded already. */
+  tell(event: ZoneEventType): void {
+    this.#publish(event);
   }
 
   /** Tells of what is not recorded. */

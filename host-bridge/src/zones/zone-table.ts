@@ -42,7 +42,9 @@ export class ZoneTable {
       table.#zones.set(zone.id, zone);
       table.#names.set(zone.name, zone.id);
     }
-    await Promise.all(zones.map((zone) => zone.adopt()));
+    const adopted = await Promise.allSettled(zones.map((zone) => zone.adopt()));
+    for (const { reason } of adopted.filter((each) => each.status === "rejected"))
+      context.log.error({ err: reason }, "a zone of an earlier bridge is in an unknown state");
     return table;
   }
 
@@ -116,22 +118,28 @@ export class ZoneTable {
     try {
       await zone.changes.update(update);
     } catch (thrown) {
-      if (name !== zone.name) await this.rename(zone, name);
+      // Unless it has been given yet another one.
+      if (zone.name === asked.name) {
+        await this.rename(zone, name).catch((error) =>
+          this.#context.log.error({ err: error, zone: zone.id }, "a zone cannot be given its name back"),
+        );
+      }
       throw thrown;
     }
   }
 
   /** Gives a zone another name. INVALID_NAME, NAME_IN_USE. */
   async rename(zone: Zone, name: string): Promise<void> {
-    const { name: before, id } = zone;
+    const { id } = zone;
     checkName(name);
-    if (name === before) return;
+    if (name === zone.name) return;
     this.#mustBeFree(name);
     this.#names.set(name, id);
     try {
-      await zone.rename(name);
+      const before = await zone.changes.rename(name);
       this.#context.volumes.renameHolder(id, name);
       if (this.#names.get(before) === id) this.#names.delete(before);
+      if (!this.#zones.has(id)) this.#names.delete(name); // removed meanwhile
     } catch (thrown) {
       this.#names.delete(name);
       throw thrown;

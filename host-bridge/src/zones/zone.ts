@@ -13,16 +13,18 @@ import { type MainExit, NO_EXIT_CODE, type ZoneEnd } from "./life.js";
 import { MAIN } from "./main-spec.js";
 import type { ZoneFile } from "./mount-spec.js";
 import { type RunListener, RunningZone, SETTLE_MS } from "./running-zone.js";
-import { hostnameOf } from "./spec.js";
 import { type StartableZone, ZoneStart } from "./starting.js";
 import { stopMain } from "./stopping.js";
 import { type ReachableZone, ZoneAccess } from "./zone-access.js";
 import { type ChangeableZone, ZoneChanges } from "./zone-changes.js";
 import type { ZoneContext } from "./zone-context.js";
 import { ZoneJournal } from "./zone-journal.js";
+import { delay } from "./zone-link.js";
 import type { ZoneMessage } from "./zone-message.js";
 
 export const DEFAULT_STOP_MS = 10_000;
+/** For a change to be made as a whole, or not at all, before the bridge ends. */
+const CHANGE_MS = 3000;
 const UNEXPECTED = "what should not fail has failed";
 
 /** A zone: its record, and what runs for it. What is kept of it is in its journal. */
@@ -127,13 +129,6 @@ export class Zone {
     return this.#journal.create();
   }
 
-  /** Gives it another name. Whoever asks has made sure that the name is free. */
-  rename(name: string): Promise<void> {
-    const { spec } = this.record;
-    // As with Docker: the hostname, which its environment has too, stays what it was.
-    return this.#journal.revise({ name, spec: { ...spec, name, hostname: hostnameOf(spec) } }, "updated");
-  }
-
   /**
    * Answers with the main process started, or held. Rejects with why it could not be: the zone is CREATED as before when the host
    * lacks what it asks for (a port, a volume, files), else it is ENDED; in both cases it is removed when it has auto_remove.
@@ -142,8 +137,19 @@ export class Zone {
     return this.#start.start(hold, progress, signal);
   }
 
-  /** Takes up a zone that an earlier bridge left. */
+  /** Takes up a zone that an earlier bridge left. One that cannot be has ended: nobody could reach it. */
   async adopt(): Promise<void> {
+    try {
+      await this.#adopt();
+    } catch (thrown) {
+      this.#log.error({ err: thrown }, "a zone of an earlier bridge cannot be taken up");
+      if (this.record.life.state === "ended") return;
+      const message = `it could not be taken up again: ${errorMessage(thrown)}`;
+      await this.#finish({ cause: "lost", message, exitCode: NO_EXIT_CODE });
+    }
+  }
+
+  async #adopt(): Promise<void> {
     const { life, spec } = this.record;
     if (life.state === "created") return;
     if (life.state === "ended") {
@@ -157,7 +163,11 @@ export class Zone {
     await this.#holdings.retake(this.record);
     const { domain, paused } = adopted;
     const [directory, listener, { clocks }] = [this.directory, this.#listener, this.#context];
-    const run = await RunningZone.open({ directory, id: this.id, domain, paused, listener, clocks, log: this.#log });
+    const options = { directory, id: this.id, domain, paused, listener, clocks, log: this.#log };
+    const run = await RunningZone.open(options).catch(async (thrown) => {
+      await domain.destroy();
+      throw thrown;
+    });
     this.#take(run, 0);
     if (this.#stopAsked() && !("exit" in life)) {
       this.#stop(run, DEFAULT_STOP_MS, this.record.stopSignal).catch((error) =>
@@ -209,9 +219,12 @@ export class Zone {
     return this.#begun.promise;
   }
 
-  /** The bridge ends, the zone goes on; a start that is under way is given up. */
+  /** The bridge ends, the zone goes on; a start that is under way is given up, a change is waited for, for a while. */
   async letGo(): Promise<void> {
     await this.#start.giveUp("the bridge ends");
+    const late = new AbortController();
+    await Promise.race([this.changes.settled, delay(CHANGE_MS, late.signal)]);
+    late.abort();
     await this.#holdings.closePorts();
     await this.#run?.letGo();
     await this.#journal.idle();
