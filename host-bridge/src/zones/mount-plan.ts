@@ -69,15 +69,29 @@ export async function planMounts(
     } else {
       const content = files.get(target);
       if (!content) throw filesLost(record.name, target);
-      contentBytes += content.reduce((sum, { data }) => sum + (data?.length ?? 0), 0);
+      contentBytes += bytesOf(content);
       makers.push(() => filesMount(target, content, readOnly));
     }
   }
-  if (contentBytes > MAX_CONTENT_BYTES) {
-    const message = `the files of zone ${record.name} are ${contentBytes} bytes together: give at most ${MAX_CONTENT_BYTES}, or mount folders`;
-    throw invalid("INVALID_FILES", message);
-  }
+  checkContent(record.name, contentBytes);
   return { disks, shares, mounts: (facts) => makers.map((make) => make(facts)) };
+}
+
+/** INVALID_FILES when the files of a zone that is to be started, by target, are too many bytes together. */
+export function checkContents(name: string, files: FilesByTarget): void {
+  let bytes = 0;
+  for (const content of files.values()) bytes += bytesOf(content);
+  checkContent(name, bytes);
+}
+
+function bytesOf(content: readonly ZoneFile[]): number {
+  return content.reduce((sum, { data }) => sum + (data?.length ?? 0), 0);
+}
+
+function checkContent(name: string, bytes: number): void {
+  if (bytes <= MAX_CONTENT_BYTES) return;
+  const message = `the files of zone ${name} are ${bytes} bytes together: give at most ${MAX_CONTENT_BYTES}, or mount folders`;
+  throw invalid("INVALID_FILES", message);
 }
 
 /** The volumes of a checked request. */

@@ -50,6 +50,11 @@ export class ZoneStart {
     }
   }
 
+  /** Looks already at what the zone is made of. */
+  get isUnderWay(): boolean {
+    return this.#underWay !== undefined;
+  }
+
   /** Gives up a start that is under way; settles when it has been. */
   async giveUp(why: string): Promise<void> {
     this.#underWay?.abort.abort(bridgeError("CANCELLED", "CANCELLED", why));

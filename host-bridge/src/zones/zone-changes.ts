@@ -3,7 +3,7 @@ import type { Logger } from "pino";
 import { bridgeError, errorMessage } from "../errors.js";
 import type { VolumeUse } from "../state/zone-record.js";
 import { MAIN } from "./main-spec.js";
-import { agentFile, volumeSerial } from "./mount-plan.js";
+import { agentFile, checkContents, volumeSerial } from "./mount-plan.js";
 import { checkFiles, type ZoneFile } from "./mount-spec.js";
 import type { RunningZone } from "./running-zone.js";
 import { hostnameOf } from "./spec.js";
@@ -24,6 +24,7 @@ export interface ChangeableZone {
   readonly log: Logger;
   /** While it runs, or stands still. */
   readonly run: RunningZone | undefined;
+  readonly isBeingStarted: boolean;
   /** Content of files mounts, until the zone is started. */
   readonly files: Map<string, readonly ZoneFile[]>;
   notRunning(): ZoneError;
@@ -129,7 +130,7 @@ export class ZoneChanges {
     });
   }
 
-  /** Replaces the content of a files mount. INVALID_FILES. */
+  /** Replaces the content of a files mount. INVALID_FILES; ZONE_NOT_CREATED, ZONE_NOT_RUNNING while the zone is being started. */
   updateFiles(target: string, files: readonly ZoneFile[]): Promise<void> {
     return this.#inTurn(async () => {
       checkFiles(files);
@@ -141,6 +142,12 @@ export class ZoneChanges {
         throw bridgeError("INVALID_ARGUMENT", "INVALID_FILES", message, { type: "zone", name });
       }
       if (life.state === "created") {
+        // What a start has read already is not to be taken for what it starts with.
+        if (this.#zone.isBeingStarted) {
+          const message = `zone ${name} is being started: give the files when it runs`;
+          throw bridgeError("FAILED_PRECONDITION", "ZONE_NOT_CREATED", message, { type: "zone", name });
+        }
+        checkContents(name, new Map([...kept, [target, files]]));
         kept.set(target, files);
         return;
       }

@@ -2,8 +2,10 @@ import { mkdir, mkdtemp, readdir, readFile, realpath, rm, symlink, writeFile } f
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { ScriptedBridge } from "../testing/scripted-bridge.js";
+import { Volumes } from "../volumes/volumes.js";
+import { deferred } from "./deferred.js";
 import { checkHostMounts, openHostSource } from "./host-mount.js";
 
 let host: ScriptedBridge;
@@ -69,6 +71,45 @@ describe("files", () => {
       const asked = host.zones.updateFiles({ zone: id, target, files: [{ path }] });
       await expect(asked).rejects.toMatchObject({ reason: "INVALID_FILES" });
     }
+  });
+
+  it("are not taken while the zone is being started, which would lose them", async () => {
+    const id = await host.create(secrets());
+    const [begun, goOn] = [deferred(), deferred()];
+    const take = vi.spyOn(Volumes.prototype, "ensure").mockImplementation(async () => {
+      begun.resolve();
+      await goOn.promise;
+      throw new Error("no volume");
+    });
+    const volume = { mounts: [...secrets().mounts, { volume: { name: "slow" }, target: "/v" }] };
+    const slow = await host.create(volume);
+    const started = host.start(slow).catch((error) => error);
+    await begun.promise;
+    const files = [{ path: "token", data: text("late") }];
+    const asked = host.zones.updateFiles({ zone: slow, target: "/run/secrets", files });
+    await expect(asked).rejects.toMatchObject({ reason: "ZONE_NOT_CREATED" });
+    await host.zones.updateFiles({ zone: id, target: "/run/secrets", files });
+    goOn.resolve();
+    await started;
+    take.mockRestore();
+    await host.zones.updateFiles({ zone: slow, target: "/run/secrets", files });
+    await host.start(slow);
+    expect(host.driver.requestOf("Container.Create")).toMatchObject({
+      mounts: [{ files: [{ data: text("late") }] }, {}],
+    });
+  });
+
+  it("are refused when those of all mounts are too many bytes", async () => {
+    const MIB = 1024 * 1024;
+    const targets = ["/a", "/b", "/c"];
+    const id = await host.create({ mounts: targets.map((target) => ({ files: { files: [] }, target })) });
+    const give = (target: string, bytes: number) =>
+      host.zones.updateFiles({ zone: id, target, files: [{ path: "f", data: Buffer.alloc(bytes) }] });
+    await give("/a", MIB);
+    await give("/b", MIB);
+    await expect(give("/c", MIB)).rejects.toMatchObject({ reason: "INVALID_FILES" });
+    await give("/c", MIB / 2);
+    await host.start(id);
   });
 });
 

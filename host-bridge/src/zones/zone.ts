@@ -92,6 +92,9 @@ export class Zone {
       get isBeingRemoved() {
         return zone.#removing !== undefined;
       },
+      get isBeingStarted() {
+        return zone.#start.isUnderWay;
+      },
       notRunning: () => this.access.notRunning(),
       take: (run) => this.#take(run, SETTLE_MS),
       finish: (end) => this.#finish(end),
