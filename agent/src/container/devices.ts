@@ -75,8 +75,13 @@ function checkDevice(device: zone.agent.v1.Device.$Properties): DeviceSpec {
   const mode = device.mode || undefined;
   if (mode !== undefined && mode > 0o777)
     throw invalid("INVALID_DEVICE", `mode of ${path} is 0${mode.toString(8)}; permission bits are 0 to 0777`);
-  return { path, name, access, mode, uid: device.uid ?? 0, gid: device.gid ?? 0 };
+  const [uid, gid] = [device.uid ?? 0, device.gid ?? 0];
+  if (uid >= NO_ID || gid >= NO_ID) throw invalid("INVALID_DEVICE", `${path}: ${NO_ID} is no user and no group`);
+  return { path, name, access, mode, uid, gid };
 }
+
+/** (uid_t)-1, which means "leave it" to chown(2). */
+const NO_ID = 0xffff_ffff;
 
 /** A node of the zone's. */
 export interface DeviceNode extends DeviceSpec {
@@ -84,6 +89,13 @@ export interface DeviceNode extends DeviceSpec {
   major: number;
   minor: number;
   mode: number;
+}
+
+/** What a device policy says of one. */
+export type DeviceNumber = Pick<DeviceNode, "type" | "major" | "minor" | "access">;
+
+export function numberOf({ type, major, minor, access }: DeviceNumber): DeviceNumber {
+  return { type, major, minor, access };
 }
 
 /** What a container gets of the zone's /dev (`dev`): what it asks for, and when it is privileged all else as well. */
@@ -162,10 +174,7 @@ export function makeNodes(dev: string, nodes: readonly DeviceNode[]): void {
 }
 
 /** What the container's processes may do with devices; undefined: anything. The first rule that names a device decides. */
-export function deviceRules(nodes: readonly DeviceNode[], privileged: boolean): DeviceRule[] | undefined {
+export function deviceRules(nodes: readonly DeviceNumber[], privileged: boolean): DeviceRule[] | undefined {
   if (privileged) return undefined;
-  return [
-    ...nodes.map(({ type, major, minor, access }) => ({ allow: true, type, major, minor, access })),
-    ...DEFAULT_RULES,
-  ];
+  return [...nodes.map((node) => ({ allow: true, ...numberOf(node) })), ...DEFAULT_RULES];
 }

@@ -5,8 +5,6 @@ export const exemptions: Record<string, string> = {
   "ReadDirectoryRequest.after refused": "any text has a place in the order of names",
   "ReadDirectoryRequest.limit refused": "of more than a page there is a page",
   "Container.List refused": "there is nothing that could be wrong with it",
-  "Device.uid refused": "any number is taken for a node's owner",
-  "Device.gid refused": "any number is taken for a node's owner",
   "Process.List refused": "what is not there has no processes; one that is gone may have some that are kept",
   "ListRequest.container_id refused":
     "what is not there has no processes; one that is gone may have some that are kept",

@@ -67,6 +67,8 @@ const refusals: [fields: string[], reason: string, name: string, request: object
     { devices: [{ path: "/dev/kmsg", containerPath: "/dev/null" }] },
   ],
   [device("permissions"), "INVALID_DEVICE", "other rights", { devices: [{ path: "/dev/kmsg", permissions: "x" }] }],
+  [device("uid"), "INVALID_DEVICE", "no user as its owner", { devices: [{ path: "/dev/kmsg", uid: 2 ** 32 - 1 }] }],
+  [device("gid"), "INVALID_DEVICE", "no group as its owner", { devices: [{ path: "/dev/kmsg", gid: 2 ** 32 - 1 }] }],
   [device("mode"), "INVALID_DEVICE", "a setuid node", { devices: [{ path: "/dev/kmsg", mode: 0o4666 }] }],
   [namespaces("pid"), "INVALID_NAMESPACE", "a mode that there is not", { namespaces: { pid: 9 } }],
   [namespaces("ipc"), "INVALID_NAMESPACE", "nobody's", { namespaces: { ipc: CONTAINER } }],
