@@ -56,9 +56,10 @@ describe("real software", () => {
       if [ ! -e $data ]; then
         install -d -o postgres -m 700 $data
         setpriv --reuid=postgres --regid=postgres --init-groups $bin/initdb --auth=trust --no-sync -D $data >/dev/null
+        echo 'host all all 10.0.2.15/32 trust' >> $data/pg_hba.conf # whom a published port's clients come from
       fi
       exec setpriv --reuid=postgres --regid=postgres --init-groups $bin/postgres -D $data \\
-        -c listen_addresses=127.0.0.1 -c unix_socket_directories=/tmp`;
+        -c 'listen_addresses=*' -c unix_socket_directories=/tmp`;
     const flags = ["--memory", "512m", "-v", "pgdata:/var/lib/postgresql/data", "-p", "5432", "--stop-signal", "INT"];
 
     await run("pg", flags, script);
@@ -122,7 +123,7 @@ describe("real software", () => {
   }, 900_000);
 
   test("redis goes on after a pause as if nothing had been", async () => {
-    await run("cache", ["-p", "6379"], "exec redis-server --bind 127.0.0.1 --save ''");
+    await run("cache", ["-p", "6379"], "exec redis-server --bind 0.0.0.0 --protected-mode no --save ''");
     const port = await portOf("cache", 6379);
     const connection = await whenAnswering(async () => {
       const opened = await Connection.open(port);

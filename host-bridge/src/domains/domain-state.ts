@@ -25,6 +25,8 @@ export interface DomainState {
   sharedMemory: boolean;
   disks: AttachedDisk[];
   network: NetworkFacts | undefined;
+  /** What carried the network has died; the guest still has its address. */
+  networkLost?: boolean;
   shares: ShareFacts[];
   companions: CompanionRecord[];
 }

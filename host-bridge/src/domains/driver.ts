@@ -121,6 +121,8 @@ export interface Domain {
   stats(): Promise<DomainStats>;
   /** Undefined without a network, also when what carried it has died. */
   networkFacts(): NetworkFacts | undefined;
+  /** What the guest has as its own address, an IPv4 one if it has any; undefined when it was made without a network. */
+  guestAddress(): string | undefined;
   /** In the order of the config. */
   shareFacts(): ShareFacts[];
   /** The guest's console, bounded: the last bytes that are kept. */

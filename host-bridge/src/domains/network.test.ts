@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { hasDefault4, hasDefault6, networkFacts, passtArgs } from "./network.js";
+import { hasDefault4, hasDefault6, networkFacts, ownAddress, passtArgs } from "./network.js";
 
 describe("passtArgs", () => {
   const args = passtArgs({ routes: { four: true, six: true }, uid: 1234 });
@@ -18,6 +18,11 @@ describe("passtArgs", () => {
     expect(six).toContain("--ipv6-only");
     expect(six).not.toContain("10.0.2.15");
     expect(networkFacts({ four: false, six: true }).addresses).toEqual(["fd00:7a6f:6e65::15/64"]);
+  });
+
+  it("knows a guest by its IPv4 address where it has one", () => {
+    expect(ownAddress(networkFacts({ four: true, six: true }))).toBe("10.0.2.15");
+    expect(ownAddress(networkFacts({ four: false, six: true }))).toBe("fd00:7a6f:6e65::15");
   });
 });
 

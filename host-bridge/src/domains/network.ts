@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { isIPv4 } from "node:net";
 import { closeFd, socketPair } from "@zone/native";
 import type { ZoneError } from "@zone/proto";
 import { bridgeError } from "../errors.js";
@@ -98,6 +99,12 @@ export function networkFacts({ four, six }: Routes): NetworkFacts {
     nameservers: four ? [DNS_4] : [GATEWAY_6],
     mtu: MTU,
   };
+}
+
+/** The address that a guest on such a network knows as its own: what reaches it there is not from its loopback. */
+export function ownAddress({ addresses }: NetworkFacts): string | undefined {
+  const plain = addresses.map((address) => address.replace(/\/.*/, ""));
+  return plain.find((address) => isIPv4(address)) ?? plain[0];
 }
 
 /** passt(1). Descriptor 3 is the socket; messages go to stderr's file, no more than so many. Nothing comes in, and nothing is answered that the guest is told by its agent already. */

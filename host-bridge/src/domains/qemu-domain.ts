@@ -7,6 +7,7 @@ import { type DomainState, writeState } from "./domain-state.js";
 import type { Domain, DomainDisk, DomainEnd, DomainRecord, DomainStats, NetworkFacts, ShareFacts } from "./driver.js";
 import type { FileClaims } from "./file-claims.js";
 import { setMemory } from "./memory-size.js";
+import { ownAddress } from "./network.js";
 import { PluggedDisks } from "./plugged-disks.js";
 import { usageOf } from "./process-usage.js";
 import type { VmmExit, VmmProcess } from "./qemu-process.js";
@@ -122,7 +123,11 @@ export class QemuDomain implements Domain {
   }
 
   networkFacts(): NetworkFacts | undefined {
-    return this.#state.network;
+    return this.#state.networkLost ? undefined : this.#state.network;
+  }
+
+  guestAddress(): string | undefined {
+    return this.#state.network && ownAddress(this.#state.network);
   }
 
   shareFacts(): ShareFacts[] {
@@ -171,7 +176,7 @@ export class QemuDomain implements Domain {
     this.#log.append(
       Buffer.from(`\n[bridge: ${network ? "the zone's network is gone" : "a share is gone"}: ${why}]\n`),
     );
-    if (network) await this.#write({ network: undefined }).catch(() => {});
+    if (network) await this.#write({ networkLost: true }).catch(() => {});
   }
 
   async #finish(): Promise<DomainEnd> {

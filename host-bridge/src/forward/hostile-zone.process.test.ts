@@ -59,6 +59,7 @@ class Meddler implements DomainDriver {
       setVcpus: (count) => domain.setVcpus(count),
       stats: () => domain.stats(),
       networkFacts: () => domain.networkFacts(),
+      guestAddress: () => domain.guestAddress(),
       shareFacts: () => domain.shareFacts(),
       console: () => domain.console(),
       destroy: () => domain.destroy(),

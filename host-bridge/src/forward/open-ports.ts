@@ -17,8 +17,10 @@ export function portOpener(log: Logger): PortOpener {
       for (const port of ports) {
         const forwarder = await PortForwarder.listen({
           listen: hostEnd(port),
-          target: zoneEnd(port, target),
+          target: () => zoneEnd(port, target),
           client: (signal) => target.client(signal),
+          onAcceptFailed: (error) =>
+            log.warn({ error: errorMessage(error) }, "a published port cannot take a connection"),
           onConnectionFailed: (error) =>
             log.debug({ error: errorMessage(error) }, "a published port's connection failed"),
         });
@@ -38,11 +40,13 @@ function hostEnd({ hostPath, hostAddress, hostPort }: PortMapping): HostEnd {
   return hostPath ? { path: hostPath } : { address: hostAddress || "127.0.0.1", port: hostPort ?? 0 };
 }
 
-function zoneEnd(
-  { zonePath, zonePort }: PortMapping,
-  { containerId }: PortTarget,
-): zone.agent.v1.ForwardOpen.$Properties {
-  return zonePath ? { unix: { containerId, path: zonePath } } : { tcp: { port: zonePort ?? 0 } };
+/**
+ * A port leads to the zone's own address, as Docker's do to a container's: a service takes its clients for ones from the network, and
+ * what listens on the zone's loopback alone stays there. Only a zone without a network is reached at its loopback.
+ */
+function zoneEnd({ zonePath, zonePort }: PortMapping, target: PortTarget): zone.agent.v1.ForwardOpen.$Properties {
+  if (zonePath) return { unix: { containerId: target.containerId, path: zonePath } };
+  return { tcp: { address: target.address() ?? "", port: zonePort ?? 0 } };
 }
 
 /** As it is stored: what is empty left out. */

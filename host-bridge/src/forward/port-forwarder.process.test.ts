@@ -2,14 +2,14 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+import { type AddressInfo, connect, createServer, Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { openSession, type Session } from "@zone/link";
 import { resetSocket, ZoneError } from "@zone/proto";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { type HostEnd, PortForwarder, type PortForwarderOptions } from "./port-forwarder.js";
 
 /** The real agent as a process of this host; its "zone" has this host's network. */
@@ -70,7 +70,7 @@ async function publish(
 ): Promise<{ forwarder: PortForwarder; port: number }> {
   const forwarder = await PortForwarder.listen({
     listen: { address: "127.0.0.1", port: 0 },
-    target: { tcp: { port } },
+    target: () => ({ tcp: { port } }),
     client: async () => session.client,
     ...options,
   });
@@ -125,7 +125,7 @@ describe("a published port", () => {
     expect(statSync(path).mode & 0o777).toBe(0o660);
     expect((await readAll(connect({ path }))).toString()).toBe("hello");
     await expect(
-      PortForwarder.listen({ listen, target: {}, client: async () => session.client }),
+      PortForwarder.listen({ listen, target: () => ({}), client: async () => session.client }),
     ).rejects.toMatchObject({
       code: "ALREADY_EXISTS",
       reason: "PORT_IN_USE",
@@ -211,7 +211,7 @@ describe("a published port", () => {
     ["an address that the host does not have", { address: "192.0.2.77", port: 0 }],
     ["a folder that is not there", { path: join(work, "none/app.sock") }],
   ])("is refused at %s", async (_, listen) => {
-    const refused = PortForwarder.listen({ listen, target: {}, client: async () => session.client });
+    const refused = PortForwarder.listen({ listen, target: () => ({}), client: async () => session.client });
     await expect(refused).rejects.toMatchObject({ code: "INVALID_ARGUMENT", reason: "INVALID_PORT" });
   });
 
@@ -220,8 +220,22 @@ describe("a published port", () => {
     const path = join(work, "file");
     writeFileSync(path, "mine");
     for (const listen of [{ address: "127.0.0.1", port: taken }, { path }]) {
-      const refused = PortForwarder.listen({ listen, target: {}, client: async () => session.client });
+      const refused = PortForwarder.listen({ listen, target: () => ({}), client: async () => session.client });
       await expect(refused).rejects.toMatchObject({ code: "ALREADY_EXISTS", reason: "PORT_IN_USE" });
     }
+  });
+
+  it("outlives an accept(2) that fails, and tells of it, not too often", async () => {
+    const service = await serve((socket) => socket.end("hello"));
+    const listen = vi.spyOn(Server.prototype, "listen");
+    const failures: unknown[] = [];
+    const { port } = await publish(service, { onAcceptFailed: (error) => failures.push(error) });
+    const server = listen.mock.contexts[0] as Server;
+    listen.mockRestore();
+    // What Node makes of an error of accept(2).
+    const error = Object.assign(new Error("accept ENOBUFS"), { code: "ENOBUFS" });
+    for (let times = 0; times < 3; times++) server.emit("error", error);
+    expect(failures).toEqual([error]);
+    expect((await readAll(connect({ port, host: "127.0.0.1" }))).toString()).toBe("hello");
   });
 });

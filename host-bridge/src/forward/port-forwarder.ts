@@ -19,19 +19,22 @@ export type HostEnd = { address: string /** 0 is any free one. */; port: number 
 
 export interface PortForwarderOptions {
   listen: HostEnd;
-  /** Where in the zone each connection leads to. */
-  target: zone.agent.v1.ForwardOpen.$Properties;
+  /** Where in the zone a connection leads to; asked for at each, when there is a client. */
+  target(): zone.agent.v1.ForwardOpen.$Properties;
   /** A client of the zone's agent; asked for at each connection, so that a link that was made again is used. */
   client(signal: AbortSignal): Promise<grpc.Client>;
   /** At once; what comes beyond is closed. 1,024 by default. */
   maxConnections?: number;
   /** Told why a connection has failed; it is over then. */
   onConnectionFailed?: (error: unknown) => void;
+  /** Told why connections cannot be accepted, accept(2); once a second at most, for it goes on as long as the reason does. */
+  onAcceptFailed?: (error: unknown) => void;
 }
 
 const MAX_CONNECTIONS = 1024;
 /** Only the bridge's user and group may connect to a published Unix socket. */
 const SOCKET_MODE = 0o660;
+const ACCEPT_REPORT_MS = 1000;
 
 /**
  * Accepts connections on the host and forwards each into the zone, over its link: `Network.Forward`. A connection that cannot be
@@ -42,6 +45,7 @@ export class PortForwarder {
   readonly #server: Server;
   readonly #closing = new AbortController();
   readonly #connections = new Set<Promise<void>>();
+  #acceptReported = Number.NEGATIVE_INFINITY;
 
   private constructor(options: PortForwarderOptions, server: Server) {
     this.#options = options;
@@ -63,6 +67,7 @@ export class PortForwarder {
     } catch (error) {
       throw listenError(listen, error);
     }
+    server.on("error", (error) => forwarder.#acceptFailed(error));
     if ("path" in listen) chmodSync(listen.path, SOCKET_MODE);
     return forwarder;
   }
@@ -88,6 +93,14 @@ export class PortForwarder {
       await Promise.all([closed, ...this.#connections]);
     }
     await Promise.all(this.#connections);
+  }
+
+  /** EMFILE, ENOBUFS...: the connection waits in the queue or is lost; the listener goes on. */
+  #acceptFailed(error: Error): void {
+    const now = performance.now();
+    if (now - this.#acceptReported < ACCEPT_REPORT_MS) return;
+    this.#acceptReported = now;
+    this.#options.onAcceptFailed?.(error);
   }
 
   #accept(socket: Socket): void {
@@ -126,7 +139,7 @@ export class PortForwarder {
     const giveUp = () => giveUpForward(call);
     signal.addEventListener("abort", giveUp, { once: true });
     try {
-      await openForward(call, this.#options.target);
+      await openForward(call, this.#options.target());
     } finally {
       signal.removeEventListener("abort", giveUp);
     }

@@ -123,6 +123,10 @@ class ProcessDomain implements Domain {
     return undefined;
   }
 
+  guestAddress(): string | undefined {
+    return undefined;
+  }
+
   shareFacts(): ShareFacts[] {
     return [];
   }

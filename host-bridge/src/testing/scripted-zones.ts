@@ -160,6 +160,10 @@ class ScriptedDomain implements Domain {
     };
   }
 
+  guestAddress(): string | undefined {
+    return this.networkFacts() && "10.0.2.15";
+  }
+
   shareFacts() {
     return (this.#config.shares ?? []).map(({ tag, readOnly }) => ({ tag, readOnly, type: "9p" as const }));
   }

@@ -10,6 +10,8 @@ const FIRST_UNPRIVILEGED_PORT = 1024;
 export interface PortTarget {
   /** A client of the zone's agent, for one connection; rejects when there is none. */
   client(signal: AbortSignal): Promise<grpc.Client>;
+  /** The zone's own address; undefined when it has no network. Asked for when there is a client. */
+  address(): string | undefined;
   /** The container whose sockets `zone_path` names; "" without one. */
   containerId: string;
 }

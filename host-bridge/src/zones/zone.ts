@@ -12,6 +12,7 @@ import { Holdings } from "./holdings.js";
 import { type MainExit, NO_EXIT_CODE, type ZoneEnd } from "./life.js";
 import { MAIN } from "./main-spec.js";
 import type { ZoneFile } from "./mount-spec.js";
+import type { PortTarget } from "./ports.js";
 import { type RunListener, RunningZone, SETTLE_MS } from "./running-zone.js";
 import { type StartableZone, ZoneStart } from "./starting.js";
 import { stopMain } from "./stopping.js";
@@ -64,7 +65,11 @@ export class Zone {
     this.#journal = new ZoneJournal(record, context.store, context.events, this.#log);
     this.#onRemoved = onRemoved;
     const containerId = context.isolation === "container" ? MAIN : "";
-    const target = { client: (signal: AbortSignal) => this.access.client(signal), containerId };
+    const target: PortTarget = {
+      client: (signal) => this.access.client(signal),
+      address: () => this.#run?.domain.guestAddress(),
+      containerId,
+    };
     this.#holdings = new Holdings(context, target, this.#log);
     const view = this.#view(files);
     this.access = new ZoneAccess(view);
