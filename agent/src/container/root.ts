@@ -1,12 +1,23 @@
 import { chmodSync, chownSync, closeSync, constants, mkdirSync, openSync, rmdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { closeFd, MNT_DETACH, MOUNT_ATTR, MS, moveMount, openTree, setMountAttributes, unmount } from "@zone/native";
+import {
+  closeFd,
+  MNT_DETACH,
+  MOUNT_ATTR,
+  MS,
+  moveMount,
+  openTree,
+  PROPAGATION,
+  setMountAttributes,
+  unmount,
+} from "@zone/native";
 import { errnoOf } from "../errors.js";
+import { O_PATH, withFd } from "../mount/place.js";
 import type { DeviceNode } from "./devices.js";
 import { etcFiles, keepNames, type ZonePart } from "./etc-files.js";
 import { mountFailed, mountOn } from "./mount-on.js";
 import type { ContainerSpec } from "./request.js";
-import { mkdirIn, mountDev, mountEtc, mountSys, type SharedMemory } from "./root-mounts.js";
+import { mountDev, mountEtc, mountSys, openDirectory, type SharedMemory } from "./root-mounts.js";
 
 /**
  * A container's root and all that is mounted for it:
@@ -24,8 +35,8 @@ import { mkdirIn, mountDev, mountEtc, mountSys, type SharedMemory } from "./root
  * BASE/rootfs is a shared mount, and what a container sees is a slave of it: what is mounted here later appears there, and not
  * the reverse.
  *
- * Nothing runs in the container yet, so the image cannot change a path between a check and its use: a mount point is checked
- * not to be a symbolic link, component by component, and then used by name.
+ * Nothing runs in the container yet, but what its root is made of may be a folder that another container writes to: a place in
+ * BASE/rootfs is used by descriptor only, see root-mounts.ts. Names in BASE itself are nobody else's.
  */
 export interface RootPlan {
   spec: ContainerSpec;
@@ -54,13 +65,15 @@ export function buildRoot(base: string, plan: RootPlan): void {
   const { spec } = plan;
   const rootfs = join(base, "rootfs");
   mountLayers(base, plan);
-  mkdirIn(rootfs, "proc");
-  if (spec.kind.name === "own") {
-    mountDev(rootfs, plan.devices, plan.sharedMemory);
-    mountSys(rootfs, plan.cgroup);
-  }
   keepNames(base, spec);
-  mountEtc(base, rootfs, etcFiles(spec, plan.names));
+  withFd(openSync(rootfs, O_PATH | constants.O_DIRECTORY), (rootFd) => {
+    closeFd(openDirectory(rootFd, "proc"));
+    if (spec.kind.name === "own") {
+      mountDev(rootFd, plan.devices, plan.sharedMemory);
+      mountSys(rootFd, plan.cgroup);
+    }
+    mountEtc(base, rootFd, etcFiles(spec, plan.names));
+  });
   mountOn("", rootfs, "", MS.SHARED | MS.REC, "");
 }
 
@@ -113,6 +126,8 @@ function bindFolder(path: string, fd: number | undefined, target: string): void 
     const tree = openTree(path, { clone: true, recursive: true }, fd);
     try {
       setMountAttributes(tree, { set: MOUNT_ATTR.NODEV });
+      // A shared source would have /dev and all else mounted in it as well, where others see it.
+      setMountAttributes(tree, { propagation: PROPAGATION.PRIVATE, recursive: true });
       const targetFd = openSync(target, constants.O_RDONLY | constants.O_DIRECTORY);
       try {
         moveMount(tree, targetFd);

@@ -90,10 +90,10 @@ export class SharedNamespaces {
 
   /** /dev/shm of a new container. */
   sharedMemory({ namespaces }: Sharing, bytes: number): SharedMemory {
-    if (namespaces.ipc === "pod") return { kind: "shared", path: this.#podShm };
+    if (namespaces.ipc === "pod") return { kind: "shared", root: this.#podShm, path: "." };
     const other = namespaces.ipc === "container" ? this.#options.container(namespaces.containerId) : undefined;
     // crun has mounted a bundle's in a mount namespace that nothing can be bound from.
-    if (other && !other.oci) return { kind: "shared", path: join(other.rootfs, "dev/shm") };
+    if (other && !other.oci) return { kind: "shared", root: other.rootfs, path: "dev/shm" };
     return { kind: "own", bytes: bytes || CONTAINER_LIMITS.shmBytes };
   }
 

@@ -2,7 +2,8 @@
  * container.c - makes a container of new namespaces and a prepared root.
  *
  * The root comes from an image, which is hostile: all paths in it are walked after pivot_root(2), when no symbolic link leads
- * out any more, and nothing is mounted on one. No process of the container runs yet that could change them meanwhile.
+ * out any more, and nothing is mounted on one. No process of the container runs yet; another container that its root is shared
+ * with may change them meanwhile, and chooses with that no more than another place in this root.
  */
 #include "init.h"
 
