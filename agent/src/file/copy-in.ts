@@ -19,6 +19,7 @@ import {
 import { makeDirectoryAt, type Ownership } from "./edit.js";
 import { fileErrno, fileError } from "./file-error.js";
 import { FILE_LIMITS } from "./limits.js";
+import { NameMap } from "./name-map.js";
 import { removeTree } from "./remove.js";
 import { unlinkIfThere } from "./write.js";
 
@@ -80,7 +81,7 @@ class Unpacking {
   readonly #wish: CopyInWish;
   readonly #signal: AbortSignal;
   /** Set at the end: filling a directory changes its time. */
-  readonly #times = new Map<string, bigint>();
+  readonly #times = new NameMap<bigint>(FILE_LIMITS.directoryTimes, FILE_LIMITS.directoryTimeBytes);
 
   constructor(base: ArchiveBase, wish: CopyInWish, signal: AbortSignal) {
     this.#base = base;
@@ -238,7 +239,7 @@ class Unpacking {
   }
 
   #rememberTime(path: string, entry: TarEntry): void {
-    if (this.#times.size < FILE_LIMITS.directoryTimes) this.#times.set(path, timeOf(entry));
+    this.#times.set(path, timeOf(entry), path);
   }
 
   #setDirectoryTimes(): void {

@@ -8,6 +8,7 @@ import { fileErrno, fileError } from "./file-error.js";
 import type { FileInfo } from "./file-info.js";
 import { FILE_LIMITS } from "./limits.js";
 import { infoOf, openEntries } from "./look.js";
+import { NameMap } from "./name-map.js";
 import { invalidPath, splitPath } from "./path.js";
 import type { Send } from "./read.js";
 import { TarStream } from "./tar-stream.js";
@@ -63,7 +64,7 @@ class CopyOut {
   readonly #out: TarStream;
   readonly #device: bigint;
   /** Names of files that have several, by device and inode. */
-  readonly #links = new Map<string, string>();
+  readonly #links = new NameMap<string>(FILE_LIMITS.hardLinks, FILE_LIMITS.hardLinkBytes);
 
   constructor(out: TarStream, device: bigint) {
     this.#out = out;
@@ -118,7 +119,7 @@ class CopyOut {
   #linked(stat: BigIntStats, name: string): string | undefined {
     const key = `${stat.dev}:${stat.ino}`;
     const first = this.#links.get(key);
-    if (first === undefined && this.#links.size < FILE_LIMITS.hardLinks) this.#links.set(key, name);
+    if (first === undefined) this.#links.set(key, name, name);
     return first;
   }
 

@@ -23,8 +23,12 @@ export const FILE_LIMITS = {
   quickBytes: 32 * KIB,
   /** Files with several names that CopyOut remembers, so as to write the others as hard links; more are written as files. */
   hardLinks: 100_000,
+  /** Bytes of their names. */
+  hardLinkBytes: 16 * 1024 * KIB,
   /** Directories whose times CopyIn sets when all is unpacked; those of more are set at once, and change when they are filled. */
   directoryTimes: 100_000,
+  /** Bytes of their names. */
+  directoryTimeBytes: 16 * 1024 * KIB,
   /** Regions of one sparse file; what comes after them is written as one. */
   sparseRegions: 50_000,
   /** After a client's last message of a Write; see messages.ts. Milliseconds. */
