@@ -3,7 +3,7 @@ import { isIP } from "node:net";
 import type { zone } from "@zone/proto";
 import type { NetworkFacts } from "../domains/driver.js";
 import { isIsolated } from "./main-spec.js";
-import { isLoopback } from "./network-spec.js";
+import { isOutOfReach } from "./network-spec.js";
 import type { ZoneSpec } from "./spec.js";
 
 type Dns = zone.agent.v1.Dns.$Properties;
@@ -40,15 +40,15 @@ export function parseResolvConf(text: string): HostDns {
 }
 
 /**
- * The names of a zone: what was asked for, else the host's, else the forwarder at the zone's gateway. A host whose resolver is on its
- * loopback (systemd-resolved's 127.0.0.53) can only be asked through the forwarder.
+ * The names of a zone: what was asked for, else the host's, else the forwarder at the zone's gateway. A resolver on the host's
+ * loopback (systemd-resolved's 127.0.0.53) or link (a cloud's 169.254.169.253) can only be asked through the forwarder.
  */
 export function zoneDns(spec: ZoneSpec, facts: NetworkFacts | undefined, host: HostDns): Dns | undefined {
   const asked = spec.network ?? {};
   if (isIsolated(spec) || !facts) {
     return asked.nameservers?.length ? dnsOf(asked) : undefined;
   }
-  const viaForwarder = host.nameservers.length === 0 || host.nameservers.some(isLoopback);
+  const viaForwarder = host.nameservers.length === 0 || host.nameservers.some(isOutOfReach);
   const defaults = viaForwarder ? facts.nameservers : host.nameservers;
   return dnsOf({
     nameservers: asked.nameservers?.length ? asked.nameservers : defaults,

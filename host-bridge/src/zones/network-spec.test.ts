@@ -53,6 +53,11 @@ describe("checkNetwork", () => {
     ["a mode that is none", { mode: 9 as never }, "9"],
     ["a name for a name server", { nameservers: ["dns.example"] }, "dns.example"],
     ["the zone's loopback", { nameservers: ["127.0.0.53"] }, "the zone itself"],
+    ["this host", { nameservers: ["0.0.0.0"] }, "the zone itself"],
+    ["a mapped loopback", { nameservers: ["::ffff:127.0.0.1"] }, "the zone itself"],
+    ["a cloud's resolver", { nameservers: ["169.254.169.253"] }, "link-local"],
+    ["a link's router", { nameservers: ["fe80::1%eth0"] }, "link-local"],
+    ["a cloud's metadata service", { nameservers: ["fd00:0ec2::254"] }, "metadata"],
     ["four name servers", { nameservers: ["1.1.1.1", "1.1.1.2", "1.1.1.3", "1.1.1.4"] }, "3"],
     ["a search domain with a space", { searches: ["a b"] }, "a b"],
     ["an option with a newline", { options: ["ndots:1\nnameserver 6.6.6.6"] }, "ndots"],
@@ -81,6 +86,18 @@ describe("the names of a zone", () => {
     expect(zoneDns({}, facts, local)).toEqual({ ...host, nameservers: ["10.0.2.3"] });
     expect(zoneDns({}, facts, { ...host, nameservers: [] })?.nameservers).toEqual(["10.0.2.3"]);
   });
+  const unreachable = ["127.0.0.1", "0.0.0.0", "169.254.169.253", "::1", "::", "fe80::1", "fd00:ec2::254"];
+  it.each(unreachable)("are asked of the forwarder when the host asks %s, where no zone gets", (server) => {
+    const asked = zoneDns({}, facts, { ...host, nameservers: ["9.9.9.9", server] });
+    expect(asked?.nameservers).toEqual(["10.0.2.3"]);
+  });
+  it.each(["10.0.0.2", "169.253.0.1", "128.0.0.1", "fd00:ec2::253", "fec0::1", "2606:4700::1111"])(
+    "are the host's %s",
+    (server) => {
+      expect(zoneDns({}, facts, { ...host, nameservers: [server] })?.nameservers).toEqual([server]);
+      expect(checkNetwork({ nameservers: [server] }).nameservers).toEqual([server]);
+    },
+  );
   it("are what was asked for", () => {
     const network = { nameservers: ["8.8.8.8"], searches: ["a.example"] };
     expect(zoneDns({ network }, facts, host)).toEqual({ ...host, ...network });

@@ -1,4 +1,4 @@
-import { isIP, isIPv4 } from "node:net";
+import { BlockList, isIP } from "node:net";
 import { bridge, type zone } from "@zone/proto";
 import { checkCount, invalid, quote } from "./spec-error.js";
 
@@ -68,9 +68,12 @@ export function checkNetwork(network: NetworkSpec | null | undefined): NetworkSp
   checkCount("INVALID_NETWORK", "DNS options", options, MAX_SEARCHES);
   for (const server of nameservers ?? []) {
     if (!isIP(server)) throw invalid("INVALID_NETWORK", `${quote(server)} is no name server: give its address`);
-    if (isLoopback(server)) {
-      const message = `${server} cannot be a zone's name server: in the zone it is the zone itself`;
-      throw invalid("INVALID_NETWORK", message);
+    if (isOutOfReach(server)) {
+      const why = isIn(LOOPBACK, server)
+        ? "in the zone it is the zone itself"
+        : "nothing of a zone's reaches link-local and multicast addresses, nor a cloud's metadata service";
+      const instead = "without a name server of its own it asks the host's, by way of the bridge where it must";
+      throw invalid("INVALID_NETWORK", `${server} cannot be a zone's name server: ${why}; ${instead}`);
     }
   }
   for (const domain of searches ?? []) {
@@ -84,9 +87,33 @@ export function checkNetwork(network: NetworkSpec | null | undefined): NetworkSp
   return { mode, nameservers, searches, options };
 }
 
-/** Whether an address never leaves the machine that it is used on. */
-export function isLoopback(address: string): boolean {
-  return isIPv4(address) ? address.startsWith("127.") : address === "::1";
+/** ::/64 holds ::, ::1 and mapped IPv4 addresses. */
+const LOOPBACK = subnets(["0.0.0.0", 8], ["127.0.0.0", 8], ["::", 64]);
+/** What native/c/host/frame-filter.c drops beside it. fd00:ec2::254 is what 169.254.169.254 is in IPv4. */
+const DROPPED = subnets(["169.254.0.0", 16], ["224.0.0.0", 3], ["fe80::", 10], ["ff00::", 8], ["fd00:ec2::254", 128]);
+
+/** Whether a zone cannot send anything to an address: what the host reaches there, it cannot. */
+export function isOutOfReach(address: string): boolean {
+  return isIn(LOOPBACK, address) || isIn(DROPPED, address);
+}
+
+/** One list for each family: a BlockList takes an IPv4 address for a mapped one too, which ::/64 holds. */
+type Subnets = Record<"ipv4" | "ipv6", BlockList>;
+
+function isIn(subnets: Subnets, address: string): boolean {
+  const [plain = ""] = address.split("%"); // without its scope
+  const family = familyOf(plain);
+  return subnets[family].check(plain, family);
+}
+
+function subnets(...all: [address: string, prefix: number][]): Subnets {
+  const lists = { ipv4: new BlockList(), ipv6: new BlockList() };
+  for (const [address, prefix] of all) lists[familyOf(address)].addSubnet(address, prefix, familyOf(address));
+  return lists;
+}
+
+function familyOf(address: string): "ipv4" | "ipv6" {
+  return isIP(address) === 6 ? "ipv6" : "ipv4";
 }
 
 /** The parts of "host:address" (or Docker's newer "host=address"); INVALID_NETWORK. */
