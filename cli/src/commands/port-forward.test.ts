@@ -10,7 +10,12 @@ beforeAll(async () => {
   cli = await CliFixture.make();
   await cli.run(["run", "-d", "--name", "web", "busybox", "sleep", "1000"]);
   // Answers when its client has said all: a half-close must come through.
-  echo = createServer({ allowHalfOpen: true }, async (socket) => socket.end(await buffer(socket)));
+  echo = createServer({ allowHalfOpen: true }, (socket) => {
+    buffer(socket).then(
+      (all) => socket.end(all),
+      () => {}, // it was reset
+    );
+  });
   await once(echo.listen(0, "127.0.0.1"), "listening");
 }, 60_000);
 afterAll(async () => {
@@ -70,6 +75,24 @@ it("tells what is refused, and goes on", { timeout: 60_000 }, async () => {
   const [error] = await once(socket, "error");
   expect(error.code).toBe("ECONNRESET");
   expect(await end()).toMatchObject({ code: 0, stderr: expect.stringMatching(/^zonectl: refused.*\n$/) });
+});
+
+it("gives up the call of a client that has gone before the zone's side was there", { timeout: 60_000 }, async () => {
+  const { calls, gates } = cli.bridge;
+  calls.length = 0;
+  let open = () => {};
+  gates.forward = new Promise((resolve) => {
+    open = resolve;
+  });
+  const { line, end } = await forwarding(`:${port()}`);
+  const socket = connect(Number(/:(\d+)$/.exec(line)?.[1]), "127.0.0.1");
+  await eventually(() => calls.includes("forward"));
+  socket.resetAndDestroy();
+  await once(socket, "close");
+  await new Promise((resolve) => setTimeout(resolve, 200)); // zonectl learns of it
+  open();
+  await eventually(() => calls.includes("forward ended"));
+  expect(await end()).toMatchObject({ code: 0, stderr: "" });
 });
 
 it("refuses what cannot be listened on, and an unknown zone", { timeout: 60_000 }, async () => {

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer, isIP, type Server, type Socket } from "node:net";
-import { openForward, pumpForward, ZoneError } from "@zone/proto";
+import { giveUpForward, openForward, pumpForward, ZoneError } from "@zone/proto";
 import { write } from "../attach/output.js";
 import { Signals } from "../attach/signals.js";
 import { type Bridge, inZone, openBridge, QUICK, zoneName } from "../bridge/connect.js";
@@ -54,6 +54,8 @@ export async function portForward(
       });
       servers.push(server);
       await listen(server, mapping);
+      // accept(2) fails, for want of descriptors or memory: the others go on, and so does this one when there is some.
+      server.on("error", (error) => complain(context, error));
       await write(context.stdout, `${portLine(boundTo(server, mapping))}\n`);
     }
     await interrupted;
@@ -74,7 +76,9 @@ async function carry(client: Bridge, zone: string, mapping: Mapping, socket: Soc
     else socket.resetAndDestroy(); // as a refused connection looks, and not as one that was served nothing
     throw thrown;
   }
-  await pumpForward(socket, call);
+  // It has gone meanwhile, and the pump would wait for news of it.
+  if (socket.destroyed) giveUpForward(call);
+  else await pumpForward(socket, call);
 }
 
 /** What a connection of this mapping goes to. */

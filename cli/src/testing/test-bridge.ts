@@ -30,6 +30,8 @@ export interface TestZone {
 export interface Gates {
   create?: Promise<void>;
   start?: Promise<void>;
+  /** Of a Forward: before it is answered. */
+  forward?: Promise<void>;
 }
 
 export const IMAGE: api.Image.$Properties = {
@@ -70,7 +72,7 @@ export class TestBridge {
     server.addService(ProcessService as never, processHandlers(this) as never);
     server.addService(ImagesService as never, this.imagesHandlers() as never);
     server.addService(VolumesService as never, volumeHandlers(this.calls) as never);
-    server.addService(NetworkService as never, networkHandlers() as never);
+    server.addService(NetworkService as never, networkHandlers(this.gates, this.calls) as never);
     server.addService(HostService as never, this.hostHandlers() as never);
     await new Promise<void>((resolve, reject) => {
       server.bindAsync(`unix:${this.path}`, grpc.ServerCredentials.createInsecure(), (error) =>
