@@ -1,5 +1,6 @@
 import { constants } from "node:fs";
 import { mkdir, open, realpath, stat } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import type { ZoneError } from "@zone/proto";
 import { bridgeError } from "../errors.js";
 import { MAX_FILES_BYTES, type ZoneFile, type ZoneMount } from "./mount-spec.js";
@@ -73,11 +74,25 @@ async function resolved(path: string, mustExist: boolean): Promise<string> {
     missing(path, mustExist, thrown);
   }
   try {
-    await mkdir(path, { recursive: true, mode: CREATED_MODE });
+    await makeFolders(resolve(path));
     return await realpath(path);
   } catch (thrown) {
     const code = thrown instanceof Error && "code" in thrown ? thrown.code : thrown;
     throw notFound(path, `it cannot be made as a folder: ${code}`);
+  }
+}
+
+/** Makes a folder, and those above it, with CREATED_MODE whatever the umask: a zone's users are to get at it. */
+async function makeFolders(path: string): Promise<void> {
+  const first = await mkdir(path, { recursive: true, mode: CREATED_MODE });
+  if (first === undefined) return;
+  for (let made = path; made.length >= first.length; made = dirname(made)) {
+    const folder = await open(made, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
+    try {
+      await folder.chmod(CREATED_MODE);
+    } finally {
+      await folder.close();
+    }
   }
 }
 

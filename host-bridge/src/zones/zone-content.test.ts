@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, realpath, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, realpath, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -150,6 +150,22 @@ describe("what is mounted from the host", () => {
       ],
     });
     expect(host.driver.configs.at(-1)?.shares).toEqual([]);
+  });
+
+  it("is a folder that is made with all above it, for everybody to enter, whatever the umask", async () => {
+    const before = process.umask(0o077);
+    try {
+      const made = join(folder, "made/by/us");
+      expect(await openHostSource(`${folder}/made/by/us/`, false)).toEqual({ kind: "folder", path: made });
+      for (const each of ["made", "made/by", "made/by/us"]) {
+        expect((await stat(join(folder, each))).mode & 0o777).toBe(0o755);
+      }
+      await mkdir(join(folder, "private"));
+      await openHostSource(join(folder, "private/new"), false);
+      expect((await stat(join(folder, "private"))).mode & 0o777).toBe(0o700);
+    } finally {
+      process.umask(before);
+    }
   });
 
   it("is no large file, and no socket", async () => {
