@@ -56,10 +56,15 @@ export async function openUserNetwork(host: NetworkHost, directory: string): Pro
   if (!filter)
     throw bridgeError("INTERNAL", "NETWORK_FAILED", `${FRAME_FILTER} has not been built: run make -C native`);
   const identity = await host.identities?.take();
-  const [vmmEnd, filterNear] = socketPair();
-  const [filterFar, passtEnd] = socketPair();
   const companions: Companion[] = [];
+  let vmmEnd: number | undefined;
+  const inherited: number[] = [];
   try {
+    const [zoneSide, filterNear] = socketPair();
+    vmmEnd = zoneSide;
+    inherited.push(filterNear);
+    const [filterFar, passtEnd] = socketPair();
+    inherited.push(filterFar, passtEnd);
     companions.push(
       await startCompanion("frame-filter", {
         binary: filter,
@@ -81,12 +86,12 @@ export async function openUserNetwork(host: NetworkHost, directory: string): Pro
     companions.push(identity ? { ...passt, record: { ...passt.record, uid: identity.uid } } : passt);
     return { fd: vmmEnd, companions, facts: networkFacts(routes) };
   } catch (error) {
-    closeFd(vmmEnd);
+    if (vmmEnd !== undefined) closeFd(vmmEnd);
     await endCompanions(companions);
     if (identity) host.identities?.release(identity.uid);
     throw error;
   } finally {
-    for (const fd of [filterNear, filterFar, passtEnd]) closeFd(fd);
+    for (const fd of inherited) closeFd(fd);
   }
 }
 
