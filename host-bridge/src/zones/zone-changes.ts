@@ -13,7 +13,10 @@ import { applyUpdate, checkUpdate, type Update } from "./updating.js";
 import { attachVolume, CALL_MS, detachVolume, mountsOf, resizeMount } from "./volume-changes.js";
 import type { ZoneContext } from "./zone-context.js";
 import type { ZoneJournal } from "./zone-journal.js";
+import { delay } from "./zone-link.js";
 
+/** For a change to be made, or to fail, before the bridge ends. */
+const SETTLED_MS = 3_000;
 /** For a resumed agent to answer; its clock is looked at again later in any case. */
 const RESUMED_MS = 5_000;
 
@@ -171,9 +174,11 @@ export class ZoneChanges {
     this.#zone.log.error({ error: errorMessage(error) }, "a change that failed could not be undone");
   }
 
-  /** Settles when those that have been asked for so far have been made, or have failed. */
-  get settled(): Promise<unknown> {
-    return this.#turn;
+  /** Settles when those that have been asked for so far have been made, or have failed; after 3 s in any case. */
+  async settled(): Promise<void> {
+    const late = new AbortController();
+    await Promise.race([this.#turn, delay(SETTLED_MS, late.signal)]);
+    late.abort();
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {

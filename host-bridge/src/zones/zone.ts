@@ -5,7 +5,7 @@ import type { Domain, ProgressFn } from "../domains/driver.js";
 import { bridgeError, errorMessage } from "../errors.js";
 import type { LogFile } from "../logs/log-file.js";
 import type { ZoneRecord } from "../state/zone-record.js";
-import { adoptDomain } from "./adopting.js";
+import { adoptZone } from "./adopting.js";
 import { deferred } from "./deferred.js";
 import { keepUntilEnd, knownOf, memoryLimitOf } from "./ending.js";
 import { Holdings } from "./holdings.js";
@@ -13,19 +13,16 @@ import { type MainExit, NO_EXIT_CODE, type ZoneEnd } from "./life.js";
 import { MAIN } from "./main-spec.js";
 import type { ZoneFile } from "./mount-spec.js";
 import type { PortTarget } from "./ports.js";
-import { type RunListener, RunningZone, SETTLE_MS } from "./running-zone.js";
+import { type RunListener, type RunningZone, SETTLE_MS } from "./running-zone.js";
 import { type StartableZone, ZoneStart } from "./starting.js";
 import { stopMain } from "./stopping.js";
 import { type ReachableZone, ZoneAccess } from "./zone-access.js";
 import { type ChangeableZone, ZoneChanges } from "./zone-changes.js";
 import type { ZoneContext } from "./zone-context.js";
 import { ZoneJournal } from "./zone-journal.js";
-import { delay } from "./zone-link.js";
 import type { ZoneMessage } from "./zone-message.js";
 
 export const DEFAULT_STOP_MS = 10_000;
-/** For a change to be made as a whole, or not at all, before the bridge ends. */
-const CHANGE_MS = 3000;
 const UNEXPECTED = "what should not fail has failed";
 
 /** A zone: its record, and what runs for it. What is kept of it is in its journal. */
@@ -145,19 +142,8 @@ export class Zone {
     return this.#start.start(hold, progress, signal);
   }
 
-  /** Takes up a zone that an earlier bridge left. One that cannot be has ended: nobody could reach it. */
+  /** Takes up a zone that an earlier bridge left. */
   async adopt(): Promise<void> {
-    try {
-      await this.#adopt();
-    } catch (thrown) {
-      this.#log.error({ err: thrown }, "a zone of an earlier bridge cannot be taken up");
-      if (this.record.life.state === "ended") return;
-      const message = `it could not be taken up again: ${errorMessage(thrown)}`;
-      await this.#finish({ cause: "lost", message, exitCode: NO_EXIT_CODE });
-    }
-  }
-
-  async #adopt(): Promise<void> {
     const { life, spec } = this.record;
     if (life.state === "created") return;
     if (life.state === "ended") {
@@ -166,16 +152,10 @@ export class Zone {
       if (spec.autoRemove) await this.remove(false);
       return;
     }
-    const adopted = await adoptDomain(this.record, this.#context);
+    const [record, context, holdings, listener] = [this.record, this.#context, this.#holdings, this.#listener];
+    const adopted = await adoptZone({ record, context, holdings, listener, directory: this.directory, log: this.#log });
     if (adopted.kind === "ended") return this.#finish(adopted.end);
-    await this.#holdings.retake(this.record);
-    const { domain, paused } = adopted;
-    const [directory, listener, { clocks }] = [this.directory, this.#listener, this.#context];
-    const options = { directory, id: this.id, domain, paused, listener, clocks, log: this.#log };
-    const run = await RunningZone.open(options).catch(async (thrown) => {
-      await domain.destroy();
-      throw thrown;
-    });
+    const { run } = adopted;
     this.#take(run, 0);
     if (this.#stopAsked() && !("exit" in life)) {
       this.#stop(run, DEFAULT_STOP_MS, this.record.stopSignal).catch((error) =>
@@ -230,9 +210,7 @@ export class Zone {
   /** The bridge ends, the zone goes on; a start that is under way is given up, a change is waited for, for a while. */
   async letGo(): Promise<void> {
     await this.#start.giveUp("the bridge ends");
-    const late = new AbortController();
-    await Promise.race([this.changes.settled, delay(CHANGE_MS, late.signal)]);
-    late.abort();
+    await this.changes.settled();
     await this.#holdings.closePorts();
     await this.#run?.letGo();
     await this.#journal.idle();
