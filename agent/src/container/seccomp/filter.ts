@@ -25,7 +25,10 @@ const ARCHITECTURES: Record<string, { docker: string; native: string[] }> = {
   arm64: { docker: "arm64", native: ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"] },
 };
 
-/** Filters of profiles, compiled when they are first wanted, once for each set of capabilities. */
+/** Sets of capabilities of one profile whose filters are kept: a request can name any of 2^41. */
+const KEPT_FILTERS = 32;
+
+/** Filters of profiles, compiled when they are first wanted, once for each set of capabilities that is in use. */
 export class SeccompFilters {
   readonly #host: SeccompHost;
   readonly #compiled = new WeakMap<SeccompProfile, Map<CapabilityMask, SeccompFilter>>();
@@ -41,11 +44,12 @@ export class SeccompFilters {
       byCapabilities = new Map();
       this.#compiled.set(profile, byCapabilities);
     }
-    let filter = byCapabilities.get(capabilities);
-    if (!filter) {
-      filter = compile(profile, capabilities, this.#host);
-      byCapabilities.set(capabilities, filter);
-    }
+    const filter = byCapabilities.get(capabilities) ?? compile(profile, capabilities, this.#host);
+    // The last used is the last in the map.
+    byCapabilities.delete(capabilities);
+    byCapabilities.set(capabilities, filter);
+    const [oldest] = byCapabilities.keys();
+    if (byCapabilities.size > KEPT_FILTERS && oldest !== undefined) byCapabilities.delete(oldest);
     return filter;
   }
 }

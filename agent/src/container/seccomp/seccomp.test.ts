@@ -42,6 +42,16 @@ describe("the default profile", () => {
     expect(filters.get(DEFAULT_PROFILE, DEFAULT_CAPABILITIES)).toBe(filter);
     expect(filters.get(DEFAULT_PROFILE, ALL_CAPABILITIES)).not.toBe(filter);
   });
+
+  it("is kept for the sets that were used last", () => {
+    const filters = new SeccompFilters(host);
+    const [first, second] = [0n, 1n].map((set) => filters.get(DEFAULT_PROFILE, set));
+    for (let set = 2n; set < 32n; set++) filters.get(DEFAULT_PROFILE, set);
+    expect(filters.get(DEFAULT_PROFILE, 0n)).toBe(first);
+    filters.get(DEFAULT_PROFILE, 32n);
+    expect(filters.get(DEFAULT_PROFILE, 0n)).toBe(first);
+    expect(filters.get(DEFAULT_PROFILE, 1n)).not.toBe(second);
+  });
 });
 
 describe("a profile", () => {
