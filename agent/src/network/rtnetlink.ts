@@ -25,6 +25,11 @@ export class Rtnetlink {
     this.#socket = socket;
   }
 
+  /** Its socket is closed, or has failed: another is needed. */
+  get closed(): boolean {
+    return this.#socket.closed;
+  }
+
   async links(): Promise<LinkRecord[]> {
     return this.#dump(RTM.GETLINK, LINK_DUMP, RTM.NEWLINK, decodeLink);
   }

@@ -37,11 +37,13 @@ type NeighbourMessage = zone.agent.v1.Neighbour.$Properties;
 /** The zone's links, addresses, routes and neighbours. Changes are made one after the other. */
 export class ZoneNetwork {
   readonly #names: ZoneNames;
+  readonly #open: () => RouteSocket;
   #opened: Rtnetlink | undefined;
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(names: ZoneNames) {
+  constructor(names: ZoneNames, open = () => RouteSocket.open()) {
     this.#names = names;
+    this.#open = open;
   }
 
   /** Brings up the loopback when it is not; a new network namespace's is down. */
@@ -223,7 +225,8 @@ export class ZoneNetwork {
   }
 
   #net(): Rtnetlink {
-    this.#opened ??= new Rtnetlink(RouteSocket.open());
+    if (this.#opened?.closed) this.#opened = undefined;
+    this.#opened ??= new Rtnetlink(this.#open());
     return this.#opened;
   }
 

@@ -1,5 +1,9 @@
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { NETWORK_LIMITS } from "../limits.js";
+import { ZoneNames } from "../names.js";
+import { ZoneNetwork } from "../zone-network.js";
 import { NLM_F, NLMSG, RTM } from "./constants.js";
 import { LINK_DUMP } from "./link-message.js";
 import { decodeMessages, encodeMessage } from "./messages.js";
@@ -99,5 +103,20 @@ describe("requests", () => {
     await expect(waiting).rejects.toMatchObject({ code: "ECANCELED" });
     await expect(request()).rejects.toMatchObject({ code: "ECANCELED" });
     expect(kernel.closed).toBe(true);
+    expect(socket.closed).toBe(true);
+  });
+
+  it("are made by a new socket after one has failed", async () => {
+    const kernels = [new Kernel([DONE]), new Kernel([DONE], [DONE])];
+    const unused = [...kernels];
+    const network = new ZoneNetwork(new ZoneNames(join(tmpdir(), "no-names")), () => {
+      const kernel = unused.shift();
+      if (!kernel) throw new Error("one socket too many");
+      return new RouteSocket(kernel);
+    });
+    await network.raiseLoopback();
+    kernels[0]?.onError(new Error("ENOBUFS"));
+    for (let calls = 0; calls < 2; calls++) await network.raiseLoopback();
+    expect(kernels.map(({ sent }) => sent)).toEqual([1, 2]);
   });
 });

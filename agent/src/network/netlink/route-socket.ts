@@ -66,6 +66,11 @@ export class RouteSocket {
     return new RouteSocket(NetlinkSocket.open(NETLINK_ROUTE));
   }
 
+  /** Nothing can be asked any more: it was closed, or has failed. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
   /** Asks for a change; settles when the kernel has made it. NetlinkError. */
   async request(type: number, flags: number, body: Uint8Array): Promise<void> {
     await this.#exclusively(() => this.#exchangeOnce(type, NLM_F.REQUEST | NLM_F.ACK | flags, body));
