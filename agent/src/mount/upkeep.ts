@@ -42,7 +42,7 @@ export class MountUpkeep {
   readonly #frozen = new Map<string, { timer: NodeJS.Timeout; fd: number; mountId: number; dev: bigint }>();
   readonly #trouble: (message: string) => void;
 
-  /** `trouble` is told when a freeze that has run out cannot be undone. */
+  /** `trouble` is told when a freeze that has run out, or that an earlier agent has left, cannot be undone. */
   constructor(mounts: MountTable, trouble: (message: string) => void) {
     this.#mounts = mounts;
     this.#trouble = trouble;
@@ -54,16 +54,23 @@ export class MountUpkeep {
     for (const id of records.frozen) {
       const record = records.get(id);
       if (!record) continue;
-      const found = this.#mounts.find(record.containerId, record.target);
-      withFd(openToUse(found), (fd) => {
-        try {
-          thawFs(fd);
-        } catch (error) {
-          if (errnoOf(error) !== "EINVAL") throw error; // it was not frozen
-        }
-      });
-      records.setFrozen(id, false);
+      try {
+        this.#thawLeft(this.#mounts.find(record.containerId, record.target));
+        records.setFrozen(id, false);
+      } catch (error) {
+        this.#trouble(`cannot thaw ${record.target}, which an earlier agent has frozen: ${describe(error)}`);
+      }
     }
+  }
+
+  #thawLeft(found: FoundMount): void {
+    withFd(openToUse(found), (fd) => {
+      try {
+        thawFs(fd);
+      } catch (error) {
+        if (errnoOf(error) !== "EINVAL") throw error; // it was not frozen
+      }
+    });
   }
 
   /** MOUNT_BUSY when it is frozen already, FS_UNSUPPORTED when it cannot be. */
