@@ -1,3 +1,5 @@
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
 import { ZoneError } from "@zone/proto";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { bridgeError } from "../errors.js";
@@ -109,6 +111,20 @@ describe("a bridge that starts", () => {
     expect(await host.get(lost)).toMatchObject({ endMessage: "it could not be taken up again: no such driver" });
     await host.zones.update({ zone: kept, pidsLimit: 50 });
     await host.zones.delete({ zone: lost });
+  });
+});
+
+describe("a zone whose log cannot be opened any more", () => {
+  it("is ended, and what it had is free", async () => {
+    const id = await host.run(mounted("logless"));
+    await host.end();
+    const log = join(host.directory, "state/zones", id, "main.log");
+    await rm(log);
+    await mkdir(log);
+    await host.launch();
+    expect(await host.get(id)).toMatchObject({ endMessage: expect.stringContaining("could not be taken up again") });
+    expect(await holderOf("logless")).toBe("");
+    await host.zones.delete({ zone: id });
   });
 });
 
