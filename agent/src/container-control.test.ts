@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { CgroupService, createClient, type zone } from "@zone/proto";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -107,6 +107,70 @@ describe("Pause", () => {
     await lab.agent.containers.create({ id: "idle", rootfs: lab.rootfs });
     await expect(lab.agent.containers.pause({ id: "idle" })).rejects.toMatchObject({ reason: "CONTAINER_NOT_RUNNING" });
     await expect(lab.agent.containers.kill({ id: "idle" })).rejects.toMatchObject({ reason: "CONTAINER_NOT_RUNNING" });
+  });
+});
+
+describe("a frozen cgroup", () => {
+  it("lets no init start in it, and is deleted by force", async () => {
+    if (lab.cgroups === undefined) return;
+    const { containers, processes } = lab.agent;
+    const cgroups = createClient(CgroupService, lab.agent.session.client);
+    await containers.create({ id: "cold", rootfs: lab.rootfs });
+    const init = { containerId: "cold", init: true, argv: words("sleep", "600") };
+    await cgroups.freeze({ path: "cold" });
+    await expect(processes.start({ spec: init })).rejects.toMatchObject({ reason: "CONTAINER_PAUSED" });
+    await cgroups.thaw({ path: "cold" });
+    await processes.start({ spec: { ...init, id: "cold-init" } });
+    await cgroups.freeze({ path: "cold" });
+    await lab.clean("cold");
+  });
+
+  it("lets no process of the zone start in it, nor below it", async () => {
+    if (lab.cgroups === undefined) return;
+    const cgroups = createClient(CgroupService, lab.agent.session.client);
+    await cgroups.create({ path: "ice/cube" });
+    await cgroups.freeze({ path: "ice" });
+    for (const cgroup of ["ice", "ice/cube"])
+      await expect(
+        lab.agent.processes.start({ spec: { argv: [Buffer.from("/bin/true")], cgroup } }),
+      ).rejects.toMatchObject({ code: "FAILED_PRECONDITION", reason: "CGROUP_BUSY" });
+    for (const path of ["ice/cube", "ice"]) await cgroups.delete({ path });
+  });
+});
+
+describe("an agent that comes back", () => {
+  it("has survived the end of an init that has filled its container, and knows of it", async () => {
+    await lab.run("full", { rootfs: { ...lab.rootfs, writableBytes: 1 << 20 } });
+    const { agentPid } = lab.agent;
+    await lab.sh("full", "dd if=/dev/zero of=/x bs=4096 2>/dev/null; i=0; while echo > /f$i; do i=$((i+1)); done");
+    await lab.agent.containers.kill({ id: "full" });
+    await lab.agent.processes.wait({ id: "full-init" });
+    expect(lab.agent.agentPid).toBe(agentPid);
+    await lab.agent.processes.delete({ id: "full-init" });
+    await lab.agent.killAgent();
+    expect(await state("full")).toBe(STOPPED);
+  });
+
+  it("makes a container's cgroup again that somebody has removed, with its device policy", async () => {
+    if (lab.cgroups === undefined) return;
+    await lab.agent.containers.create({ id: "lost", rootfs: lab.rootfs });
+    rmdirSync(join(lab.cgroups, "lost"));
+    await lab.agent.killAgent();
+    await lab.agent.processes.start({ spec: { containerId: "lost", init: true, argv: words("sleep", "600") } });
+    expect(await lab.sh("lost", "cat /sys/fs/cgroup/cgroup.procs | wc -l")).not.toBe("0\n");
+    expect(readFileSync(join(lab.cgroups, "lost/cgroup.procs"), "latin1")).not.toBe("");
+    const opened = await lab.sh("lost", "mknod /dev/k c 1 11 && cat /dev/k 2>&1 | head -c 60");
+    expect(opened).toContain("Operation not permitted");
+  });
+
+  it("removes a container that cannot be read, and keeps the others", async () => {
+    const { containers } = lab.agent;
+    for (const id of ["bad", "good"]) await containers.create({ id, rootfs: lab.rootfs });
+    writeFileSync(`/proc/${lab.agent.agentPid}/root${lab.agent.directory}/run/containers/bad/state.json`, "{");
+    await lab.agent.killAgent();
+    const { containers: left } = await lab.agent.containers.list({});
+    expect(left?.map(({ id }) => id)).toEqual(["good"]);
+    await lab.agent.containers.create({ id: "bad", rootfs: lab.rootfs });
   });
 });
 

@@ -1,6 +1,6 @@
 import { release } from "node:os";
 import { join } from "node:path";
-import type { InitClient } from "@zone/native";
+import { closeFd, type InitClient } from "@zone/native";
 import type { Logger } from "pino";
 import type { CgroupTree } from "./cgroup/cgroup-tree.js";
 import { killCgroup } from "./container/cgroup.js";
@@ -11,6 +11,7 @@ import { type HolderPrograms, NamespaceHolders } from "./container/holders.js";
 import { Crun, type CrunPaths } from "./container/oci/crun.js";
 import { DEFAULT_PROFILE } from "./container/seccomp/default-profile.js";
 import { SeccompFilters } from "./container/seccomp/filter.js";
+import { describe } from "./errors.js";
 import { DEFAULT_CAPABILITIES } from "./process/capabilities.js";
 import { OffsetFile } from "./process/offset-file.js";
 import type { ZoneProcess } from "./process/process.js";
@@ -58,7 +59,7 @@ export class Workload {
     const trouble = (message: string) => log.warn(message);
     this.containers = new ContainerTable({
       ...options.containers,
-      ...{ crun, initOf },
+      ...{ crun, initOf, trouble },
       holders: new NamespaceHolders(tools, programs),
       checkProfile: ({ profile }) => void (profile && this.#filters.get(profile, DEFAULT_CAPABILITIES)),
       killInit: (id) => this.processes.killInit(id),
@@ -88,8 +89,19 @@ export class Workload {
         paused: isPaused,
         oomKills: countOomKills,
         oci: {
-          create: (container, stdio) =>
-            crun.create(bundleOf(container), stdio).finally(() => this.containers.limitBundle(container)),
+          create: async (container, stdio) => {
+            const created = await crun.create(bundleOf(container), stdio).catch((error) => {
+              this.#limitAfterFailure(container);
+              throw error;
+            });
+            try {
+              this.containers.limitBundle(container);
+            } catch (error) {
+              if (created.master !== undefined) closeFd(created.master);
+              throw error;
+            }
+            return created;
+          },
           start: (container) => crun.start(bundleOf(container)),
           discard: (container) =>
             crun.delete(bundleOf(container)).finally(() => this.containers.limitBundle(container)),
@@ -129,13 +141,26 @@ export class Workload {
     container.oomKills = Math.max(container.oomKills + count, countOomKills(container));
   }
 
+  /** Who waits is told why crun has failed, not what came of it. */
+  #limitAfterFailure(container: Container): void {
+    try {
+      this.containers.limitBundle(container);
+    } catch (error) {
+      this.#options.log.warn({ container: container.id, error: describe(error) }, "no cgroup after crun has failed");
+    }
+  }
+
   #reaped({ meta }: ZoneProcess): void {
     if (!meta.init) return;
     const container = this.containers.get(meta.containerId);
     this.containers.initEnded(meta.containerId);
     // With a pid namespace of its own the kernel has ended all that was in it.
-    if (container && container.namespaces.pid !== "private" && container.cgroupPath !== undefined) {
+    if (!container || container.namespaces.pid === "private" || container.cgroupPath === undefined) return;
+    try {
       killCgroup(container.cgroupPath);
+    } catch (error) {
+      const left = { container: container.id, error: describe(error) };
+      this.#options.log.warn(left, "what the container's init has left is not killed");
     }
   }
 

@@ -28,8 +28,17 @@ export function createCgroup(path: string, settings: readonly Setting[]): void {
 
 /** SIGKILL to all that is in it and below. */
 export function killCgroup(path: string): void {
+  writeIfThere(path, "cgroup.kill", "1");
+}
+
+/** Lets what is in it run. */
+export function thawCgroup(path: string): void {
+  writeIfThere(path, "cgroup.freeze", "0");
+}
+
+function writeIfThere(path: string, file: string, value: string): void {
   try {
-    writeFileSync(join(path, "cgroup.kill"), "1", { flag: "r+" });
+    writeFileSync(join(path, file), value, { flag: "r+" });
   } catch (error) {
     // It is gone, with all that was in it; or the kernel is older than 5.14, and what is left holds the cgroup up.
     if (!["ENOENT", "ENODEV"].includes(errnoOf(error) ?? "")) throw error;

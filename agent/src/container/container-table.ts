@@ -1,39 +1,26 @@
-import { closeSync, constants, existsSync, mkdirSync, openSync, readdirSync } from "node:fs";
+import { closeSync, existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { attachDevicePolicy } from "@zone/native";
-import { blockSerials } from "../cgroup/block-serials.js";
-import { applySettings, type Setting, settingsOf } from "../cgroup/resources.js";
-import { agentError, errnoOf } from "../errors.js";
+import { agentError, describe } from "../errors.js";
 import { LIMITS } from "../limits.js";
-import { type BlockPaths, findBlockDevice } from "../mount/block-device.js";
-import type { MountTable } from "../mount/mount-table.js";
 import type { ZoneProcess } from "../process/process.js";
-import { createCgroup, removeCgroup } from "./cgroup.js";
-import { bundleOf, type Container, toContainer } from "./container.js";
+import { killCgroup, removeCgroup, thawCgroup } from "./cgroup.js";
+import { bundleOf, type Container, placesOf, toContainer } from "./container.js";
+import { ContainerBuilder, type ContainerBuilderOptions } from "./container-builder.js";
+import { ContainerCgroups } from "./container-cgroups.js";
 import { unknownContainer } from "./container-errors.js";
-import { deviceRules, devicesFor } from "./devices.js";
-import type { ZonePart } from "./etc-files.js";
 import type { NamespaceHolders } from "./holders.js";
 import type { Crun } from "./oci/crun.js";
 import { type OpenRoot, openRoot } from "./open-root.js";
 import type { ContainerSpec } from "./request.js";
-import { buildRoot, destroyRoot, type RootPlan } from "./root.js";
+import { destroyRoot } from "./root.js";
 import { SharedNamespaces } from "./shared-namespaces.js";
-import { keptNow, markStopped, newState, readState, stateBytes, stateFiles, writeState } from "./state.js";
-import { setNetworkSysctls } from "./sysctls.js";
+import { type KeptContainer, markStopped, readState } from "./state.js";
 
-export interface ContainerTableOptions extends BlockPaths {
-  /** /run/zone/containers */
-  directory: string;
+export interface ContainerTableOptions extends ContainerBuilderOptions {
   /** /sys/fs/cgroup/zone; undefined where there is no cgroup2: containers then have no cgroup, and no limits. */
   cgroups: string | undefined;
-  mounts: Pick<MountTable, "mountInto" | "unmountAll" | "openZoneSource">;
   holders: NamespaceHolders;
   crun: Crun;
-  /** Throws INVALID_SECCOMP when a profile cannot be compiled. */
-  checkProfile(container: Container): void;
-  /** What the zone adds to its containers' /etc/hosts and resolv.conf. */
-  names?: ZonePart;
   /** The container's init, while it lives. */
   initOf(id: string): ZoneProcess | undefined;
   /** Kills the container's init, and waits for its end. */
@@ -42,8 +29,8 @@ export interface ContainerTableOptions extends BlockPaths {
   deleted(id: string): void;
   /** Its cgroup is another one now. */
   cgroupRenewed(id: string): void;
-  /** Milliseconds since 1970. */
-  now(): number;
+  /** What went wrong that nobody waits for. */
+  trouble(message: string): void;
 }
 
 /** The containers of the zone, in order of creation. */
@@ -53,6 +40,8 @@ export class ContainerTable {
   /** Ids that are being created or deleted. */
   readonly #busy = new Set<string>();
   readonly #shared: SharedNamespaces;
+  readonly #cgroups: ContainerCgroups;
+  readonly #builder: ContainerBuilder;
 
   constructor(options: ContainerTableOptions) {
     this.#options = options;
@@ -62,6 +51,8 @@ export class ContainerTable {
       container: (id) => this.get(id),
       initOf: options.initOf,
     });
+    this.#cgroups = new ContainerCgroups(options.cgroups, options.sysBlock);
+    this.#builder = new ContainerBuilder({ ...options, cgroups: this.#cgroups, shared: this.#shared });
   }
 
   get all(): Iterable<Container> {
@@ -109,7 +100,7 @@ export class ContainerTable {
     }
     this.#busy.add(id);
     try {
-      const container = await this.#make(spec, signal);
+      const container = await this.#builder.build(spec, signal);
       this.#byId.set(id, container);
     } finally {
       this.#busy.delete(id);
@@ -133,13 +124,14 @@ export class ContainerTable {
     }
     this.#busy.add(id);
     try {
-      if (force) await this.#options.killInit(id);
+      if (force) await this.#end(container);
       if (container.config) await this.#options.crun.delete(bundleOf(container));
-      if (container.cgroup !== undefined) closeSync(container.cgroup);
-      container.cgroup = undefined;
       if (container.cgroupPath !== undefined) await removeCgroup(container.cgroupPath);
       this.#options.mounts.unmountAll(container);
       destroyRoot(container.base);
+      // Only now: without it a process would start in no cgroup at all, should any of this have failed.
+      if (container.cgroup !== undefined) closeSync(container.cgroup);
+      container.cgroup = undefined;
       this.#byId.delete(id);
       this.#shared.release(container);
     } finally {
@@ -153,18 +145,8 @@ export class ContainerTable {
    * bundle says, over which goes what the request has said.
    */
   limitBundle(container: Container): void {
-    const { id, cgroupPath, limits } = container;
-    if (cgroupPath === undefined || this.get(id) !== container) return;
-    const settings = settingsOf(limits ?? {}, (serial) => this.#deviceNumber(serial));
-    if (existsSync(cgroupPath)) {
-      applySettings(cgroupPath, settings);
-      return;
-    }
-    if (container.cgroup !== undefined) closeSync(container.cgroup);
-    container.cgroup = undefined;
-    createCgroup(cgroupPath, settings);
-    container.cgroup = this.#openPlaces(id).cgroup;
-    this.#options.cgroupRenewed(id);
+    if (this.get(container.id) !== container) return;
+    if (this.#cgroups.limit(container)) this.#options.cgroupRenewed(container.id);
   }
 
   /** Its init has been reaped. */
@@ -172,24 +154,29 @@ export class ContainerTable {
     const container = this.#byId.get(id);
     if (!container || container.stopped) return;
     container.stopped = true;
-    // Where the container is being deleted this has nobody to tell any more.
-    if (existsSync(join(container.base, "state.json"))) markStopped(container.base);
+    try {
+      // Where the container is being deleted this has nobody to tell any more.
+      if (existsSync(join(container.base, "state.json"))) markStopped(container.base);
+    } catch (error) {
+      this.#options.trouble(`it is not on record that container "${id}" has stopped: ${describe(error)}`);
+    }
   }
 
-  /** Takes up the containers that an earlier agent made, and removes what it had half made. */
+  /**
+   * Takes up the containers that an earlier agent made, and removes what it had half made, or what cannot be read. None of
+   * them keeps the others from being taken up.
+   */
   async recover(): Promise<void> {
-    const { directory } = this.#options;
+    const { directory, trouble } = this.#options;
     const found: Container[] = [];
     for (const id of existsSync(directory) ? readdirSync(directory) : []) {
-      const base = join(directory, id);
-      const kept = readState(base);
-      if (kept) {
-        found.push(toContainer(kept, this.#openPlaces(id)));
-        continue;
+      try {
+        const kept = this.#readState(id);
+        if (kept) found.push(this.#takeUp(kept));
+        else await this.#remove(id);
+      } catch (error) {
+        trouble(`container "${id}" is not taken up: ${describe(error)}`);
       }
-      const cgroup = this.#cgroupOf(id);
-      if (cgroup !== undefined) await removeCgroup(cgroup);
-      destroyRoot(base);
     }
     for (const container of found.sort((a, b) => a.createdAt - b.createdAt)) {
       this.#byId.set(container.id, container);
@@ -197,106 +184,40 @@ export class ContainerTable {
     }
   }
 
-  async #make(spec: ContainerSpec, signal: AbortSignal | undefined): Promise<Container> {
-    const settings = settingsOf(spec.limits, (serial) => this.#deviceNumber(serial));
-    const state = newState(spec, this.#options.now());
+  #readState(id: string): KeptContainer | undefined {
     try {
-      await this.#shared.acquire(state, spec);
-      const source = await this.#source(spec, signal);
-      try {
-        return await this.#build(spec, state, source, settings);
-      } finally {
-        if (source?.kind === "folder") closeSync(source.fd);
-      }
+      return readState(join(this.#options.directory, id));
     } catch (error) {
-      this.#shared.release(state);
-      throw error;
+      this.#options.trouble(`container "${id}" is removed, for what is kept of it cannot be read: ${describe(error)}`);
+      return undefined;
     }
   }
 
-  async #source({ root: { source } }: ContainerSpec, signal: AbortSignal | undefined): Promise<RootPlan["source"]> {
-    switch (source.kind) {
-      case "disk": {
-        const device = await findBlockDevice(source.serial, source.waitMs, this.#options, signal);
-        return { kind: "disk", device, fsType: source.fsType };
-      }
-      case "mount":
-        return { kind: "folder", fd: this.#options.mounts.openZoneSource(source.source), direct: source.direct };
-      case "empty":
-        return undefined;
-    }
-  }
-
-  async #build(
-    spec: ContainerSpec,
-    state: ReturnType<typeof newState>,
-    source: RootPlan["source"],
-    settings: readonly Setting[],
-  ): Promise<Container> {
-    const { id, kind } = spec;
+  /** Without a cgroup, where it had one, nothing starts in it; but it can be deleted. */
+  #takeUp(kept: KeptContainer): Container {
+    const { id } = kept.state;
     const base = join(this.#options.directory, id);
-    const own = kind.name === "own" ? kind.settings : undefined;
-    const devices = own ? devicesFor(own, this.#options.dev) : [];
-    const files = stateFiles(spec, state);
-    const cgroup = this.#cgroupOf(id);
-    // The folder first: by it a restarted agent knows whose a cgroup is.
-    mkdirSync(base, { recursive: true });
-    const undo: (() => unknown)[] = [() => destroyRoot(base)];
+    let cgroup: number | undefined;
     try {
-      if (cgroup !== undefined) {
-        makeCgroup(id, cgroup, settings);
-        undo.push(() => removeCgroup(cgroup));
-      }
-      buildRoot(base, {
-        ...{ spec, source, cgroup, devices, names: this.#options.names },
-        sharedMemory: this.#shared.sharedMemory(state, own?.shmBytes ?? 0),
-        ownBytes: stateBytes(files),
-      });
-      const places = this.#openPlaces(id);
-      undo.push(() => places.cgroup !== undefined && closeSync(places.cgroup));
-      const rules = own ? deviceRules(devices, own.privileged) : undefined;
-      if (rules && places.cgroup !== undefined) attachDevicePolicy(places.cgroup, rules, false);
-      if (own) setNetworkSysctls(own.sysctls);
-      const mounted = { id, rootfs: places.rootfs };
-      if (spec.mounts.length > 0) undo.push(() => this.#options.mounts.unmountAll(mounted));
-      for (const mount of spec.mounts) await this.#options.mounts.mountInto(mounted, mount);
-      // Last: a folder without state.json is half made.
-      writeState(base, files);
-      const container = toContainer(keptNow(spec, state), places);
-      if (state.seccomp === "profile") this.#options.checkProfile(container);
-      return container;
+      cgroup = this.#cgroups.reopen(kept.state, join(base, "rootfs"));
     } catch (error) {
-      for (const step of undo.reverse()) await step();
-      throw error;
+      this.#options.trouble(`container "${id}" has no cgroup any more: ${describe(error)}`);
     }
+    return toContainer(kept, placesOf(base, this.#cgroups.path(id), cgroup));
   }
 
-  #deviceNumber(wanted: string): string | undefined {
-    for (const [number, serial] of blockSerials(this.#options.sysBlock)) if (serial === wanted) return number;
-    return undefined;
+  async #remove(id: string): Promise<void> {
+    const cgroup = this.#cgroups.path(id);
+    if (cgroup !== undefined) await removeCgroup(cgroup);
+    destroyRoot(join(this.#options.directory, id));
   }
 
-  #openPlaces(id: string): Pick<Container, "base" | "rootfs" | "cgroupPath" | "cgroup"> {
-    const base = join(this.#options.directory, id);
-    const cgroupPath = this.#cgroupOf(id);
-    const flags = constants.O_RDONLY | constants.O_DIRECTORY;
-    const cgroup = cgroupPath === undefined ? undefined : openSync(cgroupPath, flags);
-    return { base, rootfs: join(base, "rootfs"), cgroupPath, cgroup };
-  }
-
-  #cgroupOf(id: string): string | undefined {
-    return this.#options.cgroups === undefined ? undefined : join(this.#options.cgroups, id);
-  }
-}
-
-/** CONTAINER_EXISTS for the name of somebody's cgroup. */
-function makeCgroup(id: string, path: string, settings: readonly Setting[]): void {
-  try {
-    createCgroup(path, settings);
-  } catch (error) {
-    if (errnoOf(error) !== "EEXIST") throw error;
-    throw agentError("ALREADY_EXISTS", "CONTAINER_EXISTS", `there is a cgroup "${id}" that is no container's`, {
-      resource: { type: "cgroup", name: id },
-    });
+  /** Ends all that is in it. First by its cgroup: what was started into a frozen one would not end otherwise. */
+  async #end({ id, cgroupPath }: Container): Promise<void> {
+    if (cgroupPath !== undefined) {
+      killCgroup(cgroupPath);
+      thawCgroup(cgroupPath);
+    }
+    await this.#options.killInit(id);
   }
 }

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import type { OciConfig } from "./oci/config.js";
 import type { Bundle } from "./oci/crun.js";
 import type { SeccompProfile } from "./seccomp/profile.js";
@@ -8,8 +9,9 @@ export interface Container extends Readonly<ContainerState> {
   /** Its folder: /run/zone/containers/ID. */
   readonly base: string;
   readonly rootfs: string;
-  /** The folder of its cgroup, and a descriptor of that; undefined where there is no cgroup2. */
+  /** The folder of its cgroup; undefined where there is no cgroup2. */
   readonly cgroupPath: string | undefined;
+  /** A descriptor of that. Undefined also when it could not be made again: nothing may start in the container then. */
   cgroup: number | undefined;
   /** Undefined: no filter, or a bundle's. */
   readonly profile: SeccompProfile | undefined;
@@ -24,12 +26,16 @@ export interface Container extends Readonly<ContainerState> {
 /** ContainerState of container.proto. */
 export const STATES = { created: 1, running: 2, paused: 3, stopped: 4 } as const;
 
-/** A container of what its folder says. `cgroup` is an open descriptor of `cgroupPath`. */
-export function toContainer(
-  { state, seccomp, oci, stopped }: KeptContainer,
-  places: Pick<Container, "base" | "rootfs" | "cgroupPath" | "cgroup">,
-): Container {
+/** A container of what its folder says. */
+export function toContainer({ state, seccomp, oci, stopped }: KeptContainer, places: Places): Container {
   return { ...state, ...places, profile: seccomp, config: oci, stopped, oomKills: 0 };
+}
+
+/** Where a container is. */
+export type Places = Pick<Container, "base" | "rootfs" | "cgroupPath" | "cgroup">;
+
+export function placesOf(base: string, cgroupPath: string | undefined, cgroup: number | undefined): Places {
+  return { base, rootfs: join(base, "rootfs"), cgroupPath, cgroup };
 }
 
 /** cgroup2's mount point. */

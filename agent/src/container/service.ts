@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { type ContainerService, type Handlers, toTimestamp, type zone } from "@zone/proto";
 import { blockSerials } from "../cgroup/block-serials.js";
 import { readResources } from "../cgroup/resources.js";
@@ -72,7 +73,8 @@ function fullInfo(container: Container, { sysBlock, initOf }: ContainerServicePa
     initProcessId: init?.id,
     state: running ? (isPaused(container) ? STATES.paused : STATES.running) : stateWithout(container),
     pid: running?.pid,
-    limits: cgroupPath === undefined ? undefined : readResources(cgroupPath, blockSerials(sysBlock)),
+    // It may have been removed by somebody else.
+    limits: cgroupPath && existsSync(cgroupPath) ? readResources(cgroupPath, blockSerials(sysBlock)) : undefined,
     oomKills: countOomKills(container),
   };
 }

@@ -1,7 +1,8 @@
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import type { zone } from "@zone/proto";
 import { writeAtomically } from "../system/identity.js";
+import type { DeviceNumber } from "./devices.js";
 import { type NamespaceSpec, PRIVATE_NAMESPACES } from "./namespaces.js";
 import { checkOciConfig, type OciConfig } from "./oci/config.js";
 import { formatExactJson } from "./oci/exact-json.js";
@@ -15,7 +16,8 @@ import { parseProfile, type SeccompProfile } from "./seccomp/profile.js";
  *     BASE/state.json     ContainerState; written last, so a folder without it is half made
  *     BASE/seccomp.json   the profile that it was made with, if one was given
  *     BASE/oci.json       the bundle's config as it came, for a container of one
- *     BASE/stopped        there since its init has ended once
+ *     BASE/live           renamed to "stopped" when its init has ended once: the container can have filled BASE, which is also
+ *                         its writable layer, and a rename needs no room in it
  */
 export interface ContainerState {
   id: string;
@@ -38,15 +40,17 @@ export interface ContainerState {
   capabilities?: string;
   rlimits: readonly { resource: number; soft: string; hard: string }[];
   oci: boolean;
-  /** Of a container of a bundle, for its cgroup may have to be made again: crun removes it when it fails. */
+  /** Its cgroup may have to be made again: crun, for one, removes a bundle's when it fails. */
   limits?: zone.agent.v1.Resources.$Properties;
+  /** That it may use beside those that every container may; none of a privileged one, which may use all. */
+  devices: readonly DeviceNumber[];
 }
 
 /** The state of a container that is made now. */
 export function newState(spec: ContainerSpec, createdAt: number): ContainerState {
   const { id, hostname, annotations, root, kind } = spec;
   const common = {
-    ...{ id, hostname, annotations, createdAt },
+    ...{ id, hostname, annotations, createdAt, limits: spec.limits, devices: [] },
     readOnly: root.readOnly || (kind.name === "oci" && kind.config.readOnly),
     layered: !(root.source.kind === "mount" && root.source.direct) && !root.readOnly,
   };
@@ -58,7 +62,7 @@ export function newState(spec: ContainerSpec, createdAt: number): ContainerState
       privileged: false,
       rlimits: [],
     };
-    return { ...common, ...unused, seccomp: "default", oci: true, limits: spec.limits };
+    return { ...common, ...unused, seccomp: "default", oci: true };
   }
   const { settings } = kind;
   return {
@@ -81,6 +85,7 @@ export function stateFiles(spec: ContainerSpec, state: ContainerState): Record<s
   const files: Record<string, string> = {};
   if (spec.kind.name === "oci") files["oci.json"] = formatExactJson(spec.kind.config.json);
   else if (spec.kind.settings.seccomp.kind === "profile") files["seccomp.json"] = spec.kind.settings.seccomp.json;
+  files.live = "";
   files["state.json"] = JSON.stringify(state);
   return files;
 }
@@ -134,7 +139,7 @@ function seccompOf({ seccomp, oci }: ContainerState, base: string): SeccompProfi
 
 /** Its init has ended. */
 export function markStopped(base: string): void {
-  writeFileSync(stoppedFile(base), "");
+  renameSync(join(base, "live"), stoppedFile(base));
 }
 
 function stoppedFile(base: string): string {

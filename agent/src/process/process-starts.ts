@@ -30,7 +30,7 @@ export interface ProcessStartsOptions {
   init: InitClient;
   containers: ContainerAccess;
   filters: SeccompFilters;
-  /** Opens the cgroup of that name, for a process of the zone itself; with "" the zone's. CGROUP_UNKNOWN. */
+  /** Opens the cgroup of that name, for a process of the zone itself; with "" the zone's. CGROUP_UNKNOWN, CGROUP_BUSY. */
   openCgroup(path: string): number | undefined;
   /** The container's init, while it lives. */
   initOf(containerId: string): ZoneProcess | undefined;
@@ -97,6 +97,7 @@ export class ProcessStarts {
     const user = userIn(place, spec);
     const plan = spawnPlan(spec, place, user, encodeMeta(process.meta), filters);
     const kept = process.kept((index) => init.dropKept(process.token, index));
+    if (container) checkCgroup(container);
     const opened = container ? undefined : openCgroup(spec.cgroup);
     try {
       const stdio = child.take(user.uid);
@@ -107,8 +108,9 @@ export class ProcessStarts {
     }
   }
 
-  #createOci(process: ZoneProcess, oci: OciInit): Promise<number> {
-    const { init } = this.#options;
+  async #createOci(process: ZoneProcess, oci: OciInit): Promise<number> {
+    const { init, containers } = this.#options;
+    this.#checkRuns(findContainer(containers, process.meta.containerId));
     return oci.create((pid) => {
       const kept = process.kept((index) => init.dropKept(process.token, index));
       return init.adopt(process.token, pid, { meta: encodeMeta(process.meta), kept });
@@ -145,7 +147,11 @@ export class ProcessStarts {
 
   async #placeIn(container: Container, process: ZoneProcess): Promise<Place> {
     const { containers, initOf } = this.#options;
-    if (process.meta.init) return { kind: "init", container, namespaces: await containers.namespaces(container) };
+    if (process.meta.init) {
+      const namespaces = await containers.namespaces(container);
+      this.#checkRuns(container);
+      return { kind: "init", container, namespaces };
+    }
     const init = initOf(container.id);
     if (init?.state.name !== "running") {
       throw agentError(
@@ -154,15 +160,24 @@ export class ProcessStarts {
         `container "${container.id}" has no running init`,
       );
     }
-    if (containers.paused(container)) {
-      throw agentError(
-        "FAILED_PRECONDITION",
-        "CONTAINER_PAUSED",
-        `container "${container.id}" is paused: resume it first`,
-      );
-    }
+    this.#checkRuns(container);
     return { kind: "join", container, init: init.token };
   }
+
+  /** CONTAINER_PAUSED: what is started in a frozen cgroup does not come to its exec. */
+  #checkRuns(container: Container): void {
+    if (!this.#options.containers.paused(container)) return;
+    const message = `container "${container.id}" is paused: resume it first`;
+    throw agentError("FAILED_PRECONDITION", "CONTAINER_PAUSED", message);
+  }
+}
+
+/** Throws SPAWN_FAILED where a container has lost its cgroup: it would start without limits and device policy. */
+function checkCgroup({ id, cgroupPath, cgroup }: Container): void {
+  if (cgroupPath === undefined || cgroup !== undefined) return;
+  throw agentError("INTERNAL", "SPAWN_FAILED", `container "${id}" has lost its cgroup: make it anew`, {
+    metadata: { stage: "cgroup", errno: "ENOENT" },
+  });
 }
 
 /** Throws CONTAINER_UNKNOWN. */

@@ -1,5 +1,6 @@
 import { constants, mkdirSync, openSync } from "node:fs";
 import { join } from "node:path";
+import { readControl } from "../cgroup/control-file.js";
 import { checkCgroupPath } from "../cgroup/path.js";
 import { agentError, errnoOf } from "../errors.js";
 
@@ -19,7 +20,10 @@ export class ZoneCgroups {
     this.#root = root;
   }
 
-  /** A descriptor of the cgroup of that name, with "" of the zone's; the caller closes it. INVALID_CGROUP, CGROUP_UNKNOWN. */
+  /**
+   * A descriptor of the cgroup of that name, with "" of the zone's; the caller closes it. INVALID_CGROUP, CGROUP_UNKNOWN,
+   * CGROUP_BUSY when it is frozen: what is started there does not come to its exec.
+   */
   open(path: string): number | undefined {
     const name = path === "" ? ZONE_LEAF : checkCgroupPath(path);
     if (this.#root === undefined) {
@@ -28,6 +32,7 @@ export class ZoneCgroups {
     }
     if (path === "" && !this.#made) mkdirSync(join(this.#root, ZONE_LEAF), { recursive: true });
     this.#made ||= path === "";
+    if (isFrozen(this.#root, name)) throw frozen(path);
     try {
       return openSync(join(this.#root, name), constants.O_RDONLY | constants.O_DIRECTORY);
     } catch (error) {
@@ -35,6 +40,18 @@ export class ZoneCgroups {
       throw error;
     }
   }
+}
+
+/** Whether it, or one that it is in, is or is about to be frozen. */
+function isFrozen(root: string, name: string): boolean {
+  const names = name.split("/");
+  return names.some((_, depth) => readControl(join(root, ...names.slice(0, depth + 1)), "cgroup.freeze") === "1");
+}
+
+function frozen(path: string): Error {
+  return agentError("FAILED_PRECONDITION", "CGROUP_BUSY", `cgroup "${path}" is frozen: thaw it first`, {
+    resource: { type: "cgroup", name: path },
+  });
 }
 
 function unknown(path: string): Error {
