@@ -17,11 +17,11 @@ import {
   writeAll,
 } from "./descriptors.js";
 import { makeDirectoryAt, type Ownership } from "./edit.js";
-import { fileErrno, fileError } from "./file-error.js";
+import { fileErrno, fileError, requireThawed } from "./file-error.js";
 import { FILE_LIMITS } from "./limits.js";
 import { NameMap } from "./name-map.js";
 import { removeTree } from "./remove.js";
-import { unlinkIfThere } from "./write.js";
+import { removeLeft, unlinkIfThere } from "./write.js";
 
 export interface CopyInWish {
   path: string;
@@ -143,6 +143,7 @@ class Unpacking {
   /** Calls `make`, which fails with EEXIST when something has the name; that is removed then. */
   async #make<T>(dir: number, name: Uint8Array, make: () => T): Promise<T> {
     for (let tries = 0; ; tries++) {
+      requireThawed(dir, this.#pathOf(name));
       try {
         return make();
       } catch (error) {
@@ -154,6 +155,7 @@ class Unpacking {
 
   /** Removes what is to be replaced by something that is no directory. */
   async #clear(dir: number, name: Uint8Array): Promise<void> {
+    requireThawed(dir, this.#pathOf(name));
     try {
       return unlinkAt(dir, name);
     } catch (error) {
@@ -196,12 +198,13 @@ class Unpacking {
         end = offset + chunk.length;
         this.#signal.throwIfAborted();
       }
+      requireThawed(fd);
       if (end < entry.size) ftruncateSync(fd, entry.size);
       const { uid, gid, mode } = this.#ownership(entry);
       setOwnerAndMode(fd, uid, gid, mode);
       setTimes(fd, undefined, timeOf(entry));
     } catch (error) {
-      unlinkIfThere(dir, name); // half of it is of no use
+      removeLeft(dir, name); // half of it is of no use
       throw error;
     } finally {
       closeFd(fd);
@@ -228,6 +231,7 @@ class Unpacking {
       const { uid, gid, mode } = this.#ownership(entry);
       const stat = fstatSync(fd);
       if (!stat.isSymbolicLink() && !stat.isFIFO()) return; // somebody has put another file there already
+      requireThawed(fd);
       chownAt(fd, uid, gid);
       if (stat.isFIFO()) chmodFd(fd, mode);
       setTimes(fd, undefined, timeOf(entry));
@@ -245,7 +249,11 @@ class Unpacking {
   #setDirectoryTimes(): void {
     for (const [path, time] of this.#times) {
       const fd = this.#base.openIfThere(path);
-      if (fd !== undefined) using(fd, () => setTimes(fd, undefined, time));
+      if (fd !== undefined)
+        using(fd, () => {
+          requireThawed(fd, Buffer.from(path, "latin1").toString());
+          setTimes(fd, undefined, time);
+        });
     }
   }
 

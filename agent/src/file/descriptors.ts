@@ -1,6 +1,6 @@
 import { type BigIntStats, chmodSync, constants, fstatSync, openSync, read, readSync, write, writeSync } from "node:fs";
 import { chownAt, closeFd, openAt, openInRoot } from "@zone/native";
-import { fileErrno } from "./file-error.js";
+import { fileErrno, requireThawed } from "./file-error.js";
 import { FILE_LIMITS } from "./limits.js";
 import { type SplitPath, splitNamed } from "./path.js";
 
@@ -42,6 +42,7 @@ export function chmodFd(fd: number, mode: number): void {
 
 /** Owner, then mode: chown(2) takes setuid and setgid away. */
 export function setOwnerAndMode(fd: number, uid: number, gid: number, mode: number): void {
+  requireThawed(fd);
   chownAt(fd, uid, gid);
   chmodFd(fd, mode);
 }
@@ -60,11 +61,13 @@ export function openRegular(fd: number, flags: number, path: string): number {
   const stat = fstatSync(fd);
   if (stat.isDirectory()) throw fileErrno("EISDIR", path);
   if (!stat.isFile()) throw fileErrno("ENXIO", path);
+  if (flags & O_WRONLY) requireThawed(fd, path);
   return openSync(procPath(fd), flags | O_NONBLOCK | O_NOCTTY);
 }
 
 /** Makes a file that was not there, nobody's but root's until it is given its owner and mode. EEXIST. */
 export function createFile(dir: number, name: string | Uint8Array, flags: number): number {
+  requireThawed(dir);
   return openAt(dir, name, flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_NOCTTY, 0o600);
 }
 
@@ -86,6 +89,7 @@ export function readAt(
 export async function writeAll(fd: number, data: Uint8Array, position: number | null): Promise<void> {
   for (let done = 0; done < data.length; ) {
     const at = position === null ? null : position + done;
+    requireThawed(fd);
     if (data.length - done <= FILE_LIMITS.quickBytes) done += writeSync(fd, data, done, data.length - done, at);
     else done += await writeSome(fd, data, done, at);
   }

@@ -2,7 +2,7 @@ import { fstatSync } from "node:fs";
 import { chownAt, closeFd, linkAt, mkdirAt, openAt, openInRoot, renameAt, setTimes, symlinkAt } from "@zone/native";
 import { errnoOf, invalid } from "../errors.js";
 import { chmodFd, O_DIRECTORY, O_NOFOLLOW, O_PATH, openParent, setOwnerAndMode, statOf, using } from "./descriptors.js";
-import { fileErrno } from "./file-error.js";
+import { fileErrno, requireThawed } from "./file-error.js";
 import { invalidPath } from "./path.js";
 
 export interface Ownership {
@@ -58,6 +58,7 @@ function makeOrOpen(root: number, parent: number, name: string, path: string, ow
 
 /** Makes a directory and opens it (O_PATH). */
 export function makeDirectoryAt(dir: number, name: string | Uint8Array, { mode, uid, gid }: Ownership): number {
+  requireThawed(dir);
   mkdirAt(dir, name, 0o700);
   const fd = openAt(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW);
   try {
@@ -74,6 +75,7 @@ export function makeLink(root: number, path: string, target: string, hard: boole
   const { dir, name, slash } = openParent(root, path);
   using(dir, () => {
     if (slash) throw fileErrno("ENOENT", path, "a link is no directory");
+    requireThawed(dir, path);
     if (!hard) return symlinkAt(target, dir, name);
     using(openInRoot(root, target, O_PATH | O_NOFOLLOW), (fd) => {
       if (fstatSync(fd).isDirectory()) throw fileErrno("EISDIR", target, "a directory has no hard links");
@@ -89,6 +91,7 @@ export function move(root: number, from: string, to: string, exclusive: boolean)
     const destination = openParent(root, to);
     using(destination.dir, () => {
       if (source.slash || destination.slash) requireDirectory(source.dir, source.name, from);
+      requireThawed(destination.dir, to);
       try {
         renameAt(source.dir, source.name, destination.dir, destination.name, { noReplace: exclusive });
       } catch (error) {
@@ -122,6 +125,7 @@ export function setAttributes(root: number, path: string, follow: boolean, attri
     if (mode !== undefined && stat.isSymbolicLink()) {
       throw invalid("INVALID_MODE", "a symbolic link has no mode: `follow` it, or leave the mode out");
     }
+    requireThawed(fd, path);
     if (uid !== undefined || gid !== undefined) {
       chownAt(fd, uid ?? -1, gid ?? -1);
       // chown(2) takes setuid and setgid from a file; only a mode that is asked for changes it here.

@@ -1,5 +1,7 @@
+import { fstatSync } from "node:fs";
 import { type Code, ZoneError } from "@zone/proto";
 import { agentError, describe, errnoOf } from "../errors.js";
+import { isFrozen } from "../mount/frozen.js";
 
 /** What failed system calls are to a client; file.proto lists the reasons. */
 const REASONS: Record<string, [code: Code, reason: string, why: string]> = {
@@ -43,6 +45,19 @@ function failure(code: Code, reason: string, path: string, why: string, errno?: 
     resource: { type: "file", name: path },
     metadata: { path, ...(errno !== undefined && { errno }) },
     cause,
+  });
+}
+
+/**
+ * MOUNT_FROZEN for a change on a file system that Mount.Freeze holds frozen: right before it, for the change itself would block
+ * the agent until the thaw. `fd` is the directory or file that is changed.
+ */
+export function requireThawed(fd: number, path = ""): void {
+  if (!isFrozen(() => fstatSync(fd, { bigint: true }).dev)) return;
+  const message = `${path === "" ? "it" : shownPath(path)}: its file system is frozen: nothing there can be changed before Mount.Thaw`;
+  throw agentError("FAILED_PRECONDITION", "MOUNT_FROZEN", message, {
+    ...(path !== "" && { resource: { type: "file", name: path } }),
+    metadata: { path },
   });
 }
 

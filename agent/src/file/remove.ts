@@ -5,7 +5,7 @@ import { closeFd, openAt, renameAt, unlinkAt } from "@zone/native";
 import { errnoOf } from "../errors.js";
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH, openParent, using, usingAsync } from "./descriptors.js";
 import { requireDirectory } from "./edit.js";
-import { fileError } from "./file-error.js";
+import { fileError, requireThawed } from "./file-error.js";
 import { FILE_LIMITS } from "./limits.js";
 import { openEntries } from "./look.js";
 
@@ -16,6 +16,7 @@ export async function removePath(root: number, path: string, recursive: boolean,
     if (slash) requireDirectory(dir, name, path);
     if (recursive) return removeTree(dir, name, path, signal);
     const isDirectory = using(openAt(dir, name, O_PATH | O_NOFOLLOW), (fd) => fstatSync(fd).isDirectory());
+    requireThawed(dir, path);
     unlinkAt(dir, name, { directory: isDirectory });
   });
 }
@@ -52,6 +53,7 @@ class Removal {
         const fd = openDirectory(dir, name);
         if (fd === undefined) continue; // it has become something else
         await usingAsync(fd, () => this.#empty(fd, path, depth));
+        requireThawed(dir, path);
         try {
           return unlinkAt(dir, name, { directory: true });
         } catch (error) {
@@ -68,6 +70,7 @@ class Removal {
 
   /** True when it is gone, false when it is a directory. */
   #unlinked(dir: number, name: string | Uint8Array): boolean {
+    requireThawed(dir);
     try {
       unlinkAt(dir, name);
       return true;

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { BigIntStats } from "node:fs";
 import { closeFd, openAt, readlinkBytesAt, renameAt, unlinkAt } from "@zone/native";
+import { ZoneError } from "@zone/proto";
 import { errnoOf, invalid } from "../errors.js";
 import {
   createFile,
@@ -15,7 +16,7 @@ import {
   using,
   writeAll,
 } from "./descriptors.js";
-import { fileErrno } from "./file-error.js";
+import { fileErrno, requireThawed } from "./file-error.js";
 import { FILE_LIMITS } from "./limits.js";
 
 /** Where and how a file is written. */
@@ -68,10 +69,11 @@ async function replace(
       const written = await copy(fd, 0, wish.size === undefined ? chunks : exactly(wish.size, chunks));
       own(fd, wish, there);
       await confirm();
+      requireThawed(dir, wish.path);
       renameAt(dir, temporary, dir, name, { noReplace: wish.exclusive });
       return written;
     } catch (error) {
-      unlinkIfThere(dir, temporary);
+      removeLeft(dir, temporary);
       throw error;
     } finally {
       closeFd(fd);
@@ -186,7 +188,17 @@ function lookAt(dir: number, name: string): { stat: BigIntStats; target: string 
   });
 }
 
+/** Removes what has come to nothing. On a frozen file system it is left: its removal would wait for the thaw. */
+export function removeLeft(dir: number, name: string | Uint8Array): void {
+  try {
+    unlinkIfThere(dir, name);
+  } catch (error) {
+    if (!(error instanceof ZoneError)) throw error; // MOUNT_FROZEN
+  }
+}
+
 export function unlinkIfThere(dir: number, name: string | Uint8Array): void {
+  requireThawed(dir);
   try {
     unlinkAt(dir, name);
   } catch (error) {
