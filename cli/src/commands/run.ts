@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { write } from "../attach/output.js";
 import { Signals } from "../attach/signals.js";
@@ -56,12 +57,14 @@ export async function run(
     signal ||= number;
     interrupted.abort();
   });
+  // Chosen here, so that what an interrupted call has made all the same can be removed.
+  const zoneId = randomBytes(16).toString("hex");
   let zone: api.Zone.$Properties | undefined;
   try {
     const progress = progressOn(context.stderr);
     const call = { signal: interrupted.signal };
     try {
-      zone = await finalMessage(client.zones.create({ spec }, call), progress, (message) => message.zone);
+      zone = await finalMessage(client.zones.create({ spec, zoneId }, call), progress, (message) => message.zone);
       const request = { zone: zone.id, holdMain: !options.detach };
       zone = await finalMessage(client.zones.start(request, call), progress, (message) => message.zone);
     } finally {
@@ -70,7 +73,7 @@ export async function run(
     if (interrupted.signal.aborted) throw new QuietExit(128 + signal);
   } catch (thrown) {
     if (!interrupted.signal.aborted) throw thrown;
-    if (zone?.id) await removeZone(client, zone.id);
+    await removeZone(client, zone?.id ?? zoneId);
     throw new QuietExit(128 + signal);
   }
   const id = zone?.id ?? "";

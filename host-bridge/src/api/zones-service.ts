@@ -29,8 +29,8 @@ export function zonesService(
 ): Handlers<typeof ZonesService> {
   const find = (wanted: string) => zones.get(wanted, caller);
   return {
-    create: streamCall(log, async ({ spec }, send, signal, sendProgress) => {
-      const made = await zones.create(spec ?? {}, caller, progressTo(sendProgress), signal);
+    create: streamCall(log, async ({ spec, zoneId }, send, signal, sendProgress) => {
+      const made = await zones.create(spec ?? {}, caller, progressTo(sendProgress), signal, zoneId);
       try {
         await send({ zone: made.message() });
       } catch (thrown) {

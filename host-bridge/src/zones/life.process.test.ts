@@ -139,7 +139,13 @@ describe("a zone's life", () => {
     expect(await refused({ image: "sh", memoryBytes: 1 })).toMatchObject({ reason: "MEMORY_TOO_SMALL" });
     const id = await host.create("true", { name: "once" });
     expect(await refused({ image: "sh", name: "once" })).toMatchObject({ reason: "NAME_IN_USE" });
-    await host.zones.delete({ zone: id });
+    const withId = (zoneId: string) =>
+      lastOf(host.zones.create({ spec: { image: "sh" }, zoneId })).catch(ZoneError.from);
+    expect(await withId(id)).toMatchObject({ reason: "NAME_IN_USE" });
+    expect(await withId("../x")).toMatchObject({ reason: "INVALID_NAME" });
+    const chosen = "0123456789abcdef".repeat(2);
+    expect(await withId(chosen)).toMatchObject({ zone: { id: chosen } });
+    for (const zone of [id, chosen]) await host.zones.delete({ zone });
     expect((await host.zones.list({ all: true })).zones.length).toBe(before);
     await expect(host.process.list({})).rejects.toMatchObject({ reason: "MISSING_ZONE_ID" });
     await expect(host.process.list({}, inZone("nope"))).rejects.toMatchObject({ reason: "ZONE_UNKNOWN" });

@@ -49,7 +49,14 @@ export class ZoneTable {
   }
 
   /** Checks a request, brings its image, and records the zone. Leaves nothing behind when it fails, but the image. */
-  async create(request: ZoneSpec, caller: Caller, progress: ProgressFn, signal: AbortSignal): Promise<Zone> {
+  async create(
+    request: ZoneSpec,
+    caller: Caller,
+    progress: ProgressFn,
+    signal: AbortSignal,
+    wantedId = "",
+  ): Promise<Zone> {
+    const id = this.#idFor(wantedId);
     const checked = checkSpec(request, this.#context.host);
     checkPortRights(checked.ports ?? [], caller);
     await checkHostMounts(checked.mounts ?? [], caller);
@@ -64,7 +71,6 @@ export class ZoneTable {
         (below) => randomInt(below),
       );
     this.#mustBeFree(name);
-    const id = randomBytes(16).toString("hex");
     this.#names.set(name, id);
     try {
       const { mounts, files } = withoutContent(checked.mounts ?? []);
@@ -144,6 +150,17 @@ export class ZoneTable {
       this.#names.delete(name);
       throw thrown;
     }
+  }
+
+  #idFor(wanted: string): string {
+    if (wanted === "") return randomBytes(16).toString("hex");
+    if (!/^[0-9a-f]{32}$/.test(wanted)) {
+      throw bridgeError("INVALID_ARGUMENT", "INVALID_NAME", "zone_id is not 32 hexadecimal digits");
+    }
+    if ([...this.#names.values()].includes(wanted)) {
+      throw bridgeError("ALREADY_EXISTS", "NAME_IN_USE", `there is a zone with the id ${wanted} already`);
+    }
+    return wanted;
   }
 
   #mustBeFree(name: string): void {
