@@ -333,8 +333,9 @@ it("names are searched for as the container says, and its annotations are kept",
 });
 
 it("an init may have a reaper before it", async () => {
-  await lab.run("reap", {}, { reaper: true, argv: script("echo $$ > /pid; trap 'exit 7' TERM; sleep 600 & wait") });
-  expect(await lab.sh("reap", "until grep . /pid; do :; done; kill -0 1 && echo reaper")).toBe("2\nreaper\n");
+  const waits = "trap 'exit 7' TERM; sleep 600 & echo $$ > /new && mv /new /pid; wait";
+  await lab.run("reap", {}, { reaper: true, argv: script(waits) });
+  expect(await lab.sh("reap", "until [ -e /pid ]; do :; done; cat /pid; kill -0 1 && echo reaper")).toBe("2\nreaper\n");
   await lab.agent.processes.signal({ id: "reap-init", signal: 15 });
   expect((await lab.agent.processes.wait({ id: "reap-init" })).process?.exit).toMatchObject({ code: 7 });
   await lab.clean("reap");
