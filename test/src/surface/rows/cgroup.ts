@@ -291,13 +291,16 @@ export const cgroupRows: Row[] = [
         call.on("error", reject);
         call.on("data", (event) => {
           if (event.subscribed) start().catch(reject);
-          if (event.populated) seen.push(event.populated.populated ?? false);
-          if (seen.length === 2) resolve();
+          if (!event.populated) return;
+          seen.push(event.populated.populated ?? false);
+          // Only when it has been told of: two changes that come together are none.
+          if (seen.length === 1) zone.bridge.cgroup.kill({ path }, zone.in()).catch(reject);
+          else resolve();
         });
       });
       const start = () =>
         zone.bridge.process_.start(
-          { spec: { id: "short", cgroup: path, argv: argv("/sbin/zone-init", "--true") } },
+          { spec: { id: "short", cgroup: path, argv: argv("/sbin/zone-init", "--pause") } },
           zone.in(),
         );
       await both;
