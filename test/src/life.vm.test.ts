@@ -93,6 +93,26 @@ describe("the life of a zone", () => {
     expect((await out("ls", "-a", "-q")).trim()).toBe("");
   });
 
+  test("what was written to a volume is there when its zone is removed at once", async () => {
+    const add = [
+      "run",
+      "--rm",
+      "-v",
+      "life-test:/data",
+      "busybox",
+      "sh",
+      "-c",
+      "echo line >> /data/log; cat /data/log",
+    ];
+    expect(await out(...add)).toBe("line\n");
+    expect(await out(...add)).toBe("line\nline\n");
+    await bridge.detached("writer", ["sh", "-c", "echo killed >> /data/log; sleep 1000"], ["-v", "life-test:/data"]);
+    while ((await bridge.zonectl(["exec", "writer", "grep", "-q", "killed", "/data/log"])).code !== 0);
+    await out("rm", "-f", "writer");
+    expect(await out(...add)).toBe("line\nline\nkilled\nline\n");
+    await out("volume", "rm", "life-test");
+  });
+
   test("image ls, pull and rm", async () => {
     await out("image", "pull", "busybox");
     expect(await out("image", "ls")).toContain("busybox");

@@ -1,3 +1,4 @@
+import { createClient, SystemService } from "@zone/proto";
 import type { Logger } from "pino";
 import { errorMessage } from "../errors.js";
 import { signalMain } from "./main-process.js";
@@ -35,4 +36,20 @@ export async function stopMain(run: RunningZone, { signal, timeoutMs, ended, log
   if (!detached.aborted) await send(SIGKILL);
   if (!detached.aborted) await endedWithin(KILL_GRACE_MS);
   if (!detached.aborted) await run.domain.destroy();
+}
+
+/** For a zone that is about to be killed to write what its volumes are still to get. */
+const SYNC_MS = 5000;
+
+/**
+ * Writes what a zone keeps in memory of its volumes, as far as it can in the time it gets: who kills a zone with its machine kills
+ * processes, and must not take back what they have written.
+ */
+export async function syncVolumes(run: RunningZone, log: Logger): Promise<void> {
+  try {
+    const client = await run.link.client(AbortSignal.timeout(SYNC_MS), SYNC_MS);
+    await createClient(SystemService, client).sync({}, { timeoutMs: SYNC_MS });
+  } catch (thrown) {
+    log.warn({ error: errorMessage(thrown) }, "the zone's volumes could not be synced before its end");
+  }
 }

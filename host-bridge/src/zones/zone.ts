@@ -15,7 +15,7 @@ import type { ZoneFile } from "./mount-spec.js";
 import type { PortTarget } from "./ports.js";
 import { type RunListener, type RunningZone, SETTLE_MS } from "./running-zone.js";
 import { type StartableZone, ZoneStart } from "./starting.js";
-import { stopMain } from "./stopping.js";
+import { stopMain, syncVolumes } from "./stopping.js";
 import { type ReachableZone, ZoneAccess } from "./zone-access.js";
 import { type ChangeableZone, ZoneChanges } from "./zone-changes.js";
 import type { ZoneContext } from "./zone-context.js";
@@ -229,8 +229,11 @@ export class Zone {
   async #kill(): Promise<void> {
     const run = this.#run;
     if (!run) return this.stop(0);
+    const toSync = this.record.volumes?.some(({ readOnly }) => !readOnly);
+    if (toSync && this.record.life.state === "paused") await this.changes.resume().catch(() => {}); // then nothing is synced
     if (!this.#stopAsked()) this.#journal.note({ type: "stop-asked" });
     this.#hurry.abort();
+    if (toSync) await syncVolumes(run, this.#log);
     await run.domain.destroy();
     await this.#ended.promise;
   }
