@@ -9,7 +9,7 @@ import {
   setMountAttributes,
   unmountFd,
 } from "@zone/native";
-import { O_PATH, withFd } from "../mount/place.js";
+import { O_PATH, withFd } from "../descriptors.js";
 import { mountFailed } from "./mount-on.js";
 
 const PLACE = O_PATH | constants.O_NOFOLLOW | constants.O_DIRECTORY;

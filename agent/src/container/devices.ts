@@ -2,6 +2,7 @@ import { chmodSync, chownSync, constants, lstatSync, mkdirSync, readdirSync, sta
 import { dirname, join } from "node:path";
 import { type DeviceRule, makeNode } from "@zone/native";
 import type { zone } from "@zone/proto";
+import { deviceNumber } from "../descriptors.js";
 import { agentError, errnoOf, invalid } from "../errors.js";
 import { CONTAINER_LIMITS } from "./limits.js";
 
@@ -149,15 +150,6 @@ function readNode(path: string, device: DeviceSpec): DeviceNode | undefined {
   const type = stat.isBlockDevice() ? "b" : stat.isCharacterDevice() ? "c" : undefined;
   if (!type) return undefined;
   return { ...device, type, ...deviceNumber(stat.rdev), mode: device.mode ?? stat.mode & 0o777 };
-}
-
-/** makedev(3), glibc's: 12 and 20 bits of each number in two parts. */
-function deviceNumber(rdev: number): { major: number; minor: number } {
-  const number = BigInt(rdev);
-  return {
-    major: Number(((number >> 8n) & 0xfffn) | ((number >> 32n) & 0xffff_f000n)),
-    minor: Number((number & 0xffn) | ((number >> 12n) & 0xffff_ff00n)),
-  };
 }
 
 /** Makes the nodes in the folder `dev` of a container, in which nothing runs yet. INVALID_DEVICE for a name that is taken. */

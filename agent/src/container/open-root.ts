@@ -1,8 +1,6 @@
 import { closeSync, constants, fstatSync, openSync, statSync } from "node:fs";
+import { O_PATH } from "../descriptors.js";
 import { errnoOf } from "../errors.js";
-
-/** open(2), O_PATH; Node does not name it. */
-const O_PATH = 0o10000000;
 
 /** An O_PATH descriptor of a container's root. The caller closes it. */
 export interface OpenRoot {

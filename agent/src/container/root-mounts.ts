@@ -16,8 +16,8 @@ import {
   symlinkAt,
   unlinkAt,
 } from "@zone/native";
+import { O_PATH, withFd } from "../descriptors.js";
 import { agentError, errnoOf } from "../errors.js";
-import { O_PATH, withFd } from "../mount/place.js";
 import { DEFAULT_NODES, type DeviceNode, makeNodes } from "./devices.js";
 import { mountFailed, mountOn } from "./mount-on.js";
 

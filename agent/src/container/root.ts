@@ -11,8 +11,8 @@ import {
   setMountAttributes,
   unmount,
 } from "@zone/native";
+import { O_PATH, withFd } from "../descriptors.js";
 import { errnoOf } from "../errors.js";
-import { O_PATH, withFd } from "../mount/place.js";
 import type { DeviceNode } from "./devices.js";
 import { etcFiles, keepNames, type ZonePart } from "./etc-files.js";
 import { mountFailed, mountOn } from "./mount-on.js";

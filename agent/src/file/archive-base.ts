@@ -1,7 +1,8 @@
 import { closeFd, openInRoot } from "@zone/native";
 import { shown, TarError } from "@zone/tar";
+import { O_PATH, withFd } from "../descriptors.js";
 import { errnoOf } from "../errors.js";
-import { O_DIRECTORY, O_NOFOLLOW, O_PATH, statOf, using } from "./descriptors.js";
+import { O_DIRECTORY, O_NOFOLLOW, statOf } from "./descriptors.js";
 import { makeDirectoryAt, type Ownership } from "./edit.js";
 import { fileErrno } from "./file-error.js";
 import { FILE_LIMITS } from "./limits.js";
@@ -26,7 +27,7 @@ export class ArchiveBase {
 
   static open(root: number, path: string): ArchiveBase {
     const fd = openInRoot(root, path, O_PATH | O_DIRECTORY);
-    const [of, ofRoot] = [statOf(fd), using(openInRoot(root, "/", O_PATH | O_DIRECTORY), statOf)];
+    const [of, ofRoot] = [statOf(fd), withFd(openInRoot(root, "/", O_PATH | O_DIRECTORY), statOf)];
     return new ArchiveBase(fd, of.dev === ofRoot.dev && of.ino === ofRoot.ino);
   }
 

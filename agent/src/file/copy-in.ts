@@ -3,19 +3,10 @@ import { setImmediate } from "node:timers/promises";
 import { chownAt, closeFd, linkAt, mknodAt, openAt, setTimes, symlinkAt, unlinkAt } from "@zone/native";
 import { ZoneError } from "@zone/proto";
 import { ByteSource, shown, type TarEntry, TarError, TarReader } from "@zone/tar";
+import { O_PATH, withFd } from "../descriptors.js";
 import { errnoOf, invalid } from "../errors.js";
 import { ArchiveBase, componentsOf, refuse } from "./archive-base.js";
-import {
-  chmodFd,
-  createFile,
-  O_NOFOLLOW,
-  O_PATH,
-  O_WRONLY,
-  setOwnerAndMode,
-  statOf,
-  using,
-  writeAll,
-} from "./descriptors.js";
+import { chmodFd, createFile, O_NOFOLLOW, O_WRONLY, setOwnerAndMode, statOf, writeAll } from "./descriptors.js";
 import { makeDirectoryAt, type Ownership } from "./edit.js";
 import { fileErrno, fileError, requireThawed } from "./file-error.js";
 import { FILE_LIMITS } from "./limits.js";
@@ -177,7 +168,7 @@ class Unpacking {
       }
       const there = openIfThere(dir, name);
       if (there === undefined) continue;
-      const merged = using(there, (fd) => {
+      const merged = withFd(there, (fd) => {
         if (!fstatSync(fd).isDirectory()) return false;
         setOwnerAndMode(fd, ownership.uid, ownership.gid, ownership.mode);
         return true;
@@ -218,7 +209,7 @@ class Unpacking {
     try {
       if (fstatSync(fd).isDirectory()) refuse(`it is a hard link to ${shown(target)}, which is a directory`);
       const there = openIfThere(dir, name);
-      if (there !== undefined && using(there, (other) => isSame(fd, other))) return;
+      if (there !== undefined && withFd(there, (other) => isSame(fd, other))) return;
       await this.#make(dir, name, () => linkAt(fd, dir, name));
     } finally {
       closeFd(fd);
@@ -227,7 +218,7 @@ class Unpacking {
 
   /** Owner and time of the link or FIFO that has just been made; mode too, but of links, which have none. */
   #own(dir: number, name: Uint8Array, entry: TarEntry): void {
-    using(openAt(dir, name, O_PATH | O_NOFOLLOW), (fd) => {
+    withFd(openAt(dir, name, O_PATH | O_NOFOLLOW), (fd) => {
       const { uid, gid, mode } = this.#ownership(entry);
       const stat = fstatSync(fd);
       if (!stat.isSymbolicLink() && !stat.isFIFO()) return; // somebody has put another file there already
@@ -250,7 +241,7 @@ class Unpacking {
     for (const [path, time] of this.#times) {
       const fd = this.#base.openIfThere(path);
       if (fd !== undefined)
-        using(fd, () => {
+        withFd(fd, () => {
           requireThawed(fd, Buffer.from(path, "latin1").toString());
           setTimes(fd, undefined, time);
         });

@@ -2,8 +2,9 @@ import type { BigIntStats } from "node:fs";
 import { statfsSync } from "node:fs";
 import { closeFd, openAt, openInRoot, readlinkBytesAt, seekData, seekHole } from "@zone/native";
 import { encodeEntry, type SparseRegion, TAR_END, type TarEntry, type TarKind, tarPadding } from "@zone/tar";
+import { deviceNumber, O_PATH } from "../descriptors.js";
 import { agentError, errnoOf } from "../errors.js";
-import { O_NOFOLLOW, O_PATH, O_RDONLY, openRegular, readAt, statOf } from "./descriptors.js";
+import { O_NOFOLLOW, O_RDONLY, openRegular, readAt, statOf } from "./descriptors.js";
 import { fileErrno, fileError } from "./file-error.js";
 import type { FileInfo } from "./file-info.js";
 import { FILE_LIMITS } from "./limits.js";
@@ -188,8 +189,7 @@ function headerOf(
     gid: Number(stat.gid),
     size: kind === "file" ? Number(stat.size) : 0,
     mtime: { seconds: Number((stat.mtimeNs - nanoseconds) / NS), nanoseconds: Number(nanoseconds) },
-    major: isDevice ? Number(((stat.rdev >> 8n) & 0xfffn) | ((stat.rdev >> 32n) & 0xfffff000n)) : 0,
-    minor: isDevice ? Number((stat.rdev & 0xffn) | ((stat.rdev >> 12n) & 0xffffff00n)) : 0,
+    ...(isDevice ? deviceNumber(stat.rdev) : { major: 0, minor: 0 }),
     xattrs: new Map(),
   };
   return encodeEntry(entry);

@@ -1,24 +1,15 @@
 import { type BigIntStats, chmodSync, constants, fstatSync, openSync, read, readSync, write, writeSync } from "node:fs";
 import { chownAt, closeFd, openAt, openInRoot } from "@zone/native";
+import { O_PATH } from "../descriptors.js";
 import { fileErrno, requireThawed } from "./file-error.js";
 import { FILE_LIMITS } from "./limits.js";
 import { type SplitPath, splitNamed } from "./path.js";
 
-/** open(2); Node does not name it. */
-export const O_PATH = 0o10000000;
 export const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY, O_WRONLY, O_CREAT, O_EXCL, O_APPEND, O_NONBLOCK, O_NOCTTY } =
   constants;
 
 /** Uses a descriptor and closes it. */
-export function using<T>(fd: number, use: (fd: number) => T): T {
-  try {
-    return use(fd);
-  } finally {
-    closeFd(fd);
-  }
-}
-
-export async function usingAsync<T>(fd: number, use: (fd: number) => Promise<T>): Promise<T> {
+export async function withFdAsync<T>(fd: number, use: (fd: number) => Promise<T>): Promise<T> {
   try {
     return await use(fd);
   } finally {

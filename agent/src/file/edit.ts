@@ -1,7 +1,8 @@
 import { fstatSync } from "node:fs";
 import { chownAt, closeFd, linkAt, mkdirAt, openAt, openInRoot, renameAt, setTimes, symlinkAt } from "@zone/native";
+import { O_PATH, withFd } from "../descriptors.js";
 import { errnoOf, invalid } from "../errors.js";
-import { chmodFd, O_DIRECTORY, O_NOFOLLOW, O_PATH, openParent, setOwnerAndMode, statOf, using } from "./descriptors.js";
+import { chmodFd, O_DIRECTORY, O_NOFOLLOW, openParent, setOwnerAndMode, statOf } from "./descriptors.js";
 import { fileErrno, requireThawed } from "./file-error.js";
 import { invalidPath } from "./path.js";
 
@@ -14,7 +15,7 @@ export interface Ownership {
 /** Makes one directory. EEXIST when anything is there. */
 export function makeDirectory(root: number, path: string, ownership: Ownership): void {
   const { dir, name } = openParent(root, path);
-  using(dir, () => closeFd(makeDirectoryAt(dir, name, ownership)));
+  withFd(dir, () => closeFd(makeDirectoryAt(dir, name, ownership)));
 }
 
 const PARENT_MODE = 0o755;
@@ -73,11 +74,11 @@ export function makeDirectoryAt(dir: number, name: string | Uint8Array, { mode, 
 /** A symbolic link that says `target`, or a hard link to the file at that path. */
 export function makeLink(root: number, path: string, target: string, hard: boolean): void {
   const { dir, name, slash } = openParent(root, path);
-  using(dir, () => {
+  withFd(dir, () => {
     if (slash) throw fileErrno("ENOENT", path, "a link is no directory");
     requireThawed(dir, path);
     if (!hard) return symlinkAt(target, dir, name);
-    using(openInRoot(root, target, O_PATH | O_NOFOLLOW), (fd) => {
+    withFd(openInRoot(root, target, O_PATH | O_NOFOLLOW), (fd) => {
       if (fstatSync(fd).isDirectory()) throw fileErrno("EISDIR", target, "a directory has no hard links");
       linkAt(fd, dir, name);
     });
@@ -87,9 +88,9 @@ export function makeLink(root: number, path: string, target: string, hard: boole
 /** rename(2): replaces what is at `to`, unless `exclusive`. */
 export function move(root: number, from: string, to: string, exclusive: boolean): void {
   const source = openParent(root, from);
-  using(source.dir, () => {
+  withFd(source.dir, () => {
     const destination = openParent(root, to);
-    using(destination.dir, () => {
+    withFd(destination.dir, () => {
       if (source.slash || destination.slash) requireDirectory(source.dir, source.name, from);
       requireThawed(destination.dir, to);
       try {
@@ -104,7 +105,7 @@ export function move(root: number, from: string, to: string, exclusive: boolean)
 
 /** A path that ends with a slash names a directory. */
 export function requireDirectory(dir: number, name: string, path: string): void {
-  using(openAt(dir, name, O_PATH | O_NOFOLLOW), (fd) => {
+  withFd(openAt(dir, name, O_PATH | O_NOFOLLOW), (fd) => {
     if (!fstatSync(fd).isDirectory()) throw fileErrno("ENOTDIR", path);
   });
 }
@@ -120,7 +121,7 @@ export interface Attributes {
 
 export function setAttributes(root: number, path: string, follow: boolean, attributes: Attributes): void {
   const { mode, uid, gid, modifiedNs, accessedNs } = attributes;
-  using(openInRoot(root, path, O_PATH | (follow ? 0 : O_NOFOLLOW)), (fd) => {
+  withFd(openInRoot(root, path, O_PATH | (follow ? 0 : O_NOFOLLOW)), (fd) => {
     const stat = statOf(fd);
     if (mode !== undefined && stat.isSymbolicLink()) {
       throw invalid("INVALID_MODE", "a symbolic link has no mode: `follow` it, or leave the mode out");

@@ -1,15 +1,16 @@
 import { type Dir, lstatSync, opendirSync, readlinkSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
 import { closeFd, openInRoot, readlinkBytesAt } from "@zone/native";
+import { O_PATH, withFd } from "../descriptors.js";
 import { errnoOf } from "../errors.js";
-import { O_DIRECTORY, O_NOFOLLOW, O_PATH, procPath, statOf, using } from "./descriptors.js";
+import { O_DIRECTORY, O_NOFOLLOW, procPath, statOf } from "./descriptors.js";
 import { type FileInfo, toFileInfo } from "./file-info.js";
 import { FILE_LIMITS } from "./limits.js";
 import { splitPath } from "./path.js";
 
 /** What is at `path`; a link at its end itself, or what it leads to. */
 export function statPath(root: number, path: string, follow: boolean): FileInfo {
-  return using(openInRoot(root, path, O_PATH | (follow ? 0 : O_NOFOLLOW)), (fd) => infoOf(fd, path));
+  return withFd(openInRoot(root, path, O_PATH | (follow ? 0 : O_NOFOLLOW)), (fd) => infoOf(fd, path));
 }
 
 /** What an O_PATH descriptor is, which `path` has led to. */

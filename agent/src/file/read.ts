@@ -1,5 +1,6 @@
 import { closeFd, openInRoot } from "@zone/native";
-import { O_PATH, O_RDONLY, openRegular, readAt, using } from "./descriptors.js";
+import { O_PATH, withFd } from "../descriptors.js";
+import { O_RDONLY, openRegular, readAt } from "./descriptors.js";
 import { FILE_LIMITS } from "./limits.js";
 
 /** Where a stream of bytes goes: settles when the receiver has room for more. */
@@ -16,7 +17,7 @@ export async function readFile(
   length: number | undefined,
   send: Send,
 ): Promise<void> {
-  const fd = using(openInRoot(root, path, O_PATH), (found) => openRegular(found, O_RDONLY, path));
+  const fd = withFd(openInRoot(root, path, O_PATH), (found) => openRegular(found, O_RDONLY, path));
   try {
     const end = length === undefined ? Number.MAX_SAFE_INTEGER : Math.min(offset + length, Number.MAX_SAFE_INTEGER);
     const buffers = [Buffer.allocUnsafeSlow(FILE_LIMITS.chunkBytes), Buffer.allocUnsafeSlow(FILE_LIMITS.chunkBytes)];

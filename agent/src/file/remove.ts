@@ -2,8 +2,9 @@ import { randomBytes } from "node:crypto";
 import { fstatSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
 import { closeFd, openAt, renameAt, unlinkAt } from "@zone/native";
+import { O_PATH, withFd } from "../descriptors.js";
 import { errnoOf } from "../errors.js";
-import { O_DIRECTORY, O_NOFOLLOW, O_PATH, openParent, using, usingAsync } from "./descriptors.js";
+import { O_DIRECTORY, O_NOFOLLOW, openParent, withFdAsync } from "./descriptors.js";
 import { requireDirectory } from "./edit.js";
 import { fileError, requireThawed } from "./file-error.js";
 import { FILE_LIMITS } from "./limits.js";
@@ -12,10 +13,10 @@ import { openEntries } from "./look.js";
 /** Removes a file, link or directory; with `recursive` all that is in it. ENOENT when it is not there. */
 export async function removePath(root: number, path: string, recursive: boolean, signal: AbortSignal): Promise<void> {
   const { dir, name, slash } = openParent(root, path);
-  await usingAsync(dir, async () => {
+  await withFdAsync(dir, async () => {
     if (slash) requireDirectory(dir, name, path);
     if (recursive) return removeTree(dir, name, path, signal);
-    const isDirectory = using(openAt(dir, name, O_PATH | O_NOFOLLOW), (fd) => fstatSync(fd).isDirectory());
+    const isDirectory = withFd(openAt(dir, name, O_PATH | O_NOFOLLOW), (fd) => fstatSync(fd).isDirectory());
     requireThawed(dir, path);
     unlinkAt(dir, name, { directory: isDirectory });
   });
@@ -52,7 +53,7 @@ class Removal {
         if (this.#unlinked(dir, name)) return;
         const fd = openDirectory(dir, name);
         if (fd === undefined) continue; // it has become something else
-        await usingAsync(fd, () => this.#empty(fd, path, depth));
+        await withFdAsync(fd, () => this.#empty(fd, path, depth));
         requireThawed(dir, path);
         try {
           return unlinkAt(dir, name, { directory: true });

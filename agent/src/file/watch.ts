@@ -1,7 +1,8 @@
 import { IN, Inotify, openInRoot } from "@zone/native";
 import type { zone } from "@zone/proto";
+import { O_PATH, withFd } from "../descriptors.js";
 import { agentError, errnoOf } from "../errors.js";
-import { O_PATH, procPath, using } from "./descriptors.js";
+import { procPath } from "./descriptors.js";
 import { FILE_LIMITS } from "./limits.js";
 
 type FileEvent = zone.agent.v1.FileEvent.$Properties;
@@ -37,7 +38,7 @@ export class FileWatch {
 
   /** Watches what is at a path, a link at its end followed. TOO_MANY_WATCHES. */
   constructor(root: number, path: string) {
-    this.#inotify = using(openInRoot(root, path, O_PATH), (fd) => watchFd(fd));
+    this.#inotify = withFd(openInRoot(root, path, O_PATH), (fd) => watchFd(fd));
     this.#inotify.onEvent = (mask, name) => this.#take(mask, name);
   }
 

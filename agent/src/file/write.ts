@@ -2,18 +2,17 @@ import { randomBytes } from "node:crypto";
 import type { BigIntStats } from "node:fs";
 import { closeFd, openAt, readlinkBytesAt, renameAt, unlinkAt } from "@zone/native";
 import { ZoneError } from "@zone/proto";
+import { O_PATH, withFd } from "../descriptors.js";
 import { errnoOf, invalid } from "../errors.js";
 import {
   createFile,
   O_APPEND,
   O_NOFOLLOW,
-  O_PATH,
   O_WRONLY,
   openParent,
   openRegular,
   setOwnerAndMode,
   statOf,
-  using,
   writeAll,
 } from "./descriptors.js";
 import { fileErrno, requireThawed } from "./file-error.js";
@@ -123,7 +122,7 @@ function openOrCreate(root: number, wish: WriteWish, flags: number): number {
   for (let tries = 0; ; tries++) {
     const { dir, name, there } = findPlace(root, wish);
     try {
-      if (there) return using(openAt(dir, name, O_PATH | O_NOFOLLOW), (found) => openRegular(found, flags, wish.path));
+      if (there) return withFd(openAt(dir, name, O_PATH | O_NOFOLLOW), (found) => openRegular(found, flags, wish.path));
       const fd = createFile(dir, name, flags);
       own(fd, wish, undefined);
       return fd;
@@ -182,7 +181,7 @@ function lookAt(dir: number, name: string): { stat: BigIntStats; target: string 
     if (errnoOf(error) === "ENOENT") return undefined;
     throw error;
   }
-  return using(fd, () => {
+  return withFd(fd, () => {
     const stat = statOf(fd);
     return { stat, target: stat.isSymbolicLink() ? readlinkBytesAt(fd).toString() : undefined };
   });

@@ -1,5 +1,6 @@
 import { constants, openSync } from "node:fs";
 import { closeFd, moveMount, openAt, PROPAGATION, setMountAttributes } from "@zone/native";
+import { O_PATH, withFd } from "../descriptors.js";
 import { agentError, describe, errnoOf } from "../errors.js";
 import type { CheckedMount } from "./check-mount.js";
 import { copyUp, isEmptyFolder } from "./copy-up.js";
@@ -7,7 +8,7 @@ import { invalidMount, mountExists, mountFailed } from "./mount-errors.js";
 import type { MountRecord, MountRecords } from "./mount-records.js";
 import { findMounted, isRootOf, type MountRoot, mountIdOf, unmountTree } from "./mounted.js";
 import { readMountInfo } from "./mountinfo.js";
-import { isDirectory, MadePlaces, O_PATH, openOrMake, withFd } from "./place.js";
+import { isDirectory, MadePlaces, openOrMake } from "./place.js";
 
 export interface Attachment {
   root: MountRoot;

@@ -1,9 +1,9 @@
 import { type BigIntStats, chmodSync, constants, fchmodSync, fstatSync, read, write } from "node:fs";
 import { promisify } from "node:util";
 import { chownAt, closeFd, mkdirAt, mknodAt, openAt, readlinkBytesAt, setTimes, symlinkAt } from "@zone/native";
+import { O_PATH } from "../descriptors.js";
 import { agentError, errnoOf } from "../errors.js";
 import { MOUNT_LIMITS } from "./limits.js";
-import { O_PATH } from "./place.js";
 import { namesIn, removeTree } from "./tree.js";
 
 const readFd = promisify(read);

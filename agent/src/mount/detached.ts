@@ -1,12 +1,13 @@
 import { constants, mkdirSync, mkdtempSync, openSync, rmdirSync } from "node:fs";
 import { basename, join } from "node:path";
 import { closeFd, type FsOption, fsMount, MNT_DETACH, MOUNT_ATTR, moveMount, openTree, unmountAt } from "@zone/native";
+import { O_PATH, withFd } from "../descriptors.js";
 import { agentError, errnoOf } from "../errors.js";
 import { ensureFileSystem } from "../system/modules.js";
 import { type BlockPaths, findBlockDevice } from "./block-device.js";
 import type { CheckedMount, Place } from "./check-mount.js";
 import { kernelLog, mountFailed } from "./mount-errors.js";
-import { MadePlaces, O_PATH, openOrMake, withFd } from "./place.js";
+import { MadePlaces, openOrMake } from "./place.js";
 import { lookUntilFound } from "./uevents.js";
 
 /** Where the parts of a mount come from. */

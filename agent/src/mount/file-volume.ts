@@ -16,9 +16,9 @@ import {
   symlinkAt,
   unmountAt,
 } from "@zone/native";
+import { O_PATH, withFd } from "../descriptors.js";
 import { errnoOf } from "../errors.js";
 import type { MountedFile } from "./file-contents.js";
-import { O_PATH, withFd } from "./place.js";
 import { removeTree } from "./tree.js";
 
 const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;

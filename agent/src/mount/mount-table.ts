@@ -1,6 +1,7 @@
 import { constants, existsSync, mkdirSync, openSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { openInRoot } from "@zone/native";
+import { O_PATH, withFd } from "../descriptors.js";
 import { agentError, errnoOf } from "../errors.js";
 import { attach } from "./attach.js";
 import { type CheckedMount, checkPlace, type Place } from "./check-mount.js";
@@ -12,7 +13,6 @@ import { mountExists, mountFailed, mountUnknown, sourceNotFound } from "./mount-
 import { type MountRecord, MountRecords } from "./mount-records.js";
 import { findMounted, latin1, type MountRoot, mountAt, removeMountPoint, unmountTree } from "./mounted.js";
 import { type MountInfo, readMountInfo } from "./mountinfo.js";
-import { O_PATH, withFd } from "./place.js";
 
 /** A container as its mounts see it. */
 export interface MountedContainer {

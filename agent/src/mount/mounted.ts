@@ -1,9 +1,10 @@
 import { constants, openSync, readdirSync, readFileSync, readlinkSync, rmdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { closeFd, MNT_DETACH, openAt, openInRoot, unmountAt, unmountFd } from "@zone/native";
+import { deviceNumber, O_PATH, withFd } from "../descriptors.js";
 import { agentError, describe, errnoOf } from "../errors.js";
 import { type MountInfo, utf8 } from "./mountinfo.js";
-import { O_PATH, tryOpen, withFd } from "./place.js";
+import { tryOpen } from "./place.js";
 
 /** Where mounts are, as the zone sees it: a container's root, or for those of the zone the folder of their names. */
 export interface MountRoot {
@@ -168,19 +169,13 @@ function uses(pid: string, major: number, minor: number): boolean {
     const fds = readdirSync(`/proc/${pid}/fd`).map((fd) => `fd/${fd}`);
     return ["cwd", "root", "exe", ...fds].some((link) => {
       const dev = statSync(`/proc/${pid}/${link}`, { throwIfNoEntry: false })?.dev;
-      return dev !== undefined && majorOf(dev) === major && minorOf(dev) === minor;
+      if (dev === undefined) return false;
+      const found = deviceNumber(dev);
+      return found.major === major && found.minor === minor;
     });
   } catch {
     return false; // it has ended
   }
-}
-
-/** glibc's gnu_dev_major() and gnu_dev_minor(); numbers up to 2^32 here. */
-function majorOf(dev: number): number {
-  return (dev >>> 8) & 0xfff;
-}
-function minorOf(dev: number): number {
-  return (dev & 0xff) | ((dev >>> 12) & 0xfff00);
 }
 
 function commandOf(pid: string): string {

@@ -1,22 +1,12 @@
 import { constants, fstatSync } from "node:fs";
 import { closeFd, mkdirAt, openAt, openInRoot, unlinkAt } from "@zone/native";
+import { O_PATH } from "../descriptors.js";
 import { errnoOf } from "../errors.js";
 
-/** O_PATH, <fcntl.h>; Node does not name it. */
-export const O_PATH = 0o10000000;
 const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 
 export function isDirectory(fd: number): boolean {
   return (fstatSync(fd).mode & constants.S_IFMT) === constants.S_IFDIR;
-}
-
-/** Calls with a descriptor, and closes it. */
-export function withFd<T>(fd: number, use: (fd: number) => T): T {
-  try {
-    return use(fd);
-  } finally {
-    closeFd(fd);
-  }
 }
 
 /** What was made on the way to a place, to be removed when it comes to nothing. */

@@ -1,7 +1,7 @@
 import { constants, fstatSync, readdirSync } from "node:fs";
 import { closeFd, openAt, unlinkAt } from "@zone/native";
+import { O_PATH, withFd } from "../descriptors.js";
 import { errnoOf } from "../errors.js";
-import { O_PATH, withFd } from "./place.js";
 
 const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
 

@@ -10,12 +10,13 @@ import {
   thawFsAsync,
   trimFsAsync,
 } from "@zone/native";
+import { withFd } from "../descriptors.js";
 import { agentError, describe, errnoOf, invalid } from "../errors.js";
 import { markFrozen, unmarkFrozen } from "./frozen.js";
 import { MOUNT_LIMITS } from "./limits.js";
 import type { FoundMount, MountTable } from "./mount-table.js";
 import { openMounted } from "./mounted.js";
-import { isDirectory, withFd } from "./place.js";
+import { isDirectory } from "./place.js";
 
 const SECTOR_BYTES = 512n;
 

@@ -1,12 +1,10 @@
 import { constants, fstatSync, openSync } from "node:fs";
 import { closeFd, openInRoot, openPty, openPtySlave } from "@zone/native";
 import type { OpenRoot } from "../container/open-root.js";
+import { O_PATH } from "../descriptors.js";
 import { errnoOf } from "../errors.js";
 import type { WindowSize } from "./spec.js";
 import type { Pty } from "./stdio.js";
-
-/** open(2); Node does not name it. */
-const O_PATH = 0o10000000;
 
 const PTMX = "dev/pts/ptmx";
 /** makedev(5, 2), of pts(4). */

@@ -4,13 +4,11 @@ import { setTimeout as delay } from "node:timers/promises";
 import { openInRoot } from "@zone/native";
 import { resetSocket } from "@zone/proto";
 import type { OpenRoot } from "../../container/open-root.js";
+import { O_PATH } from "../../descriptors.js";
 import { agentError, describe, errnoOf } from "../../errors.js";
 import { isUnreachable, unreachable } from "../errors.js";
 import { NETWORK_LIMITS } from "../limits.js";
 import { describeTarget, type ForwardTarget } from "./target.js";
-
-/** open(2); Node does not name it. */
-const O_PATH = 0o10000000;
 
 export interface ConnectOptions {
   /** CONTAINER_UNKNOWN. */
