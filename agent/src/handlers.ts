@@ -21,6 +21,15 @@ export function unaryHandler<Request, Response>(
   };
 }
 
+/** Makes unary methods that ask `admit` first, which throws when the zone takes no work yet. */
+export function admittedBy(admit: () => void) {
+  return <Request, Response>(answer: (request: Request, signal: AbortSignal) => Response | Promise<Response>) =>
+    unaryHandler((request: Request, signal) => {
+      admit();
+      return answer(request, signal);
+    });
+}
+
 /** A method that takes a stream and answers once. `serve` may answer before the stream has ended. */
 export function uploadHandler<Request, Response>(
   serve: (call: grpc.ServerReadableStream<Request, Response>) => Promise<Response>,

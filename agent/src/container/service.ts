@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { type ContainerService, type Handlers, toTimestamp, type zone } from "@zone/proto";
 import { blockSerials } from "../cgroup/block-serials.js";
 import { readResources } from "../cgroup/resources.js";
-import { unaryHandler } from "../handlers.js";
+import { admittedBy } from "../handlers.js";
 import type { ZoneProcess } from "../process/process.js";
 import { type Container, STATES } from "./container.js";
 import type { ContainerTable } from "./container-table.js";
@@ -24,13 +24,7 @@ export interface ContainerServiceParts {
 export function containerService(parts: ContainerServiceParts): Handlers<typeof ContainerService> {
   const { containers, control, admit } = parts;
   const nothing = () => ({});
-  const admitted = <Request, Response>(
-    answer: (request: Request, signal: AbortSignal) => Response | Promise<Response>,
-  ) =>
-    unaryHandler((request: Request, signal) => {
-      admit();
-      return answer(request, signal);
-    });
+  const admitted = admittedBy(admit);
   return {
     create: admitted(async (request: zone.agent.v1.CreateContainerRequest, signal) => {
       const container = await containers.create(checkContainer(request), signal);

@@ -1,6 +1,6 @@
 import { setHostname } from "@zone/native";
 import type { Handlers, NetworkService } from "@zone/proto";
-import { streamHandler, unaryHandler } from "../handlers.js";
+import { admittedBy, streamHandler } from "../handlers.js";
 import { checkHostname } from "../system/hostname.js";
 import { checkConfiguration, checkDns, checkHosts, checkRoute } from "./check.js";
 import type { Forwarding } from "./forward/forwarding.js";
@@ -20,17 +20,12 @@ export function networkService(
   { network, names, forwarding }: NetworkParts,
   admit: () => void,
 ): Handlers<typeof NetworkService> {
-  /** A method that takes work and answers with nothing. */
+  const answer = admittedBy(admit);
+  /** A method that answers with nothing. */
   const change = <Request>(work: (request: Request, signal: AbortSignal) => Promise<void> | void) =>
-    unaryHandler<Request, Record<string, never>>(async (request, signal) => {
-      admit();
+    answer<Request, Record<string, never>>(async (request, signal) => {
       await work(request, signal);
       return {};
-    });
-  const answer = <Request, Response>(work: (request: Request) => Promise<Response> | Response) =>
-    unaryHandler<Request, Response>((request) => {
-      admit();
-      return work(request);
     });
   return {
     configure: change((request, signal) => network.configure(checkConfiguration(request), signal)),
