@@ -4,7 +4,7 @@ import { parseAgentAddress, serveLinks } from "@zone/link";
 import { InitClient } from "@zone/native";
 import pino from "pino";
 import { Agent } from "./agent.js";
-import { enableControllers } from "./container/cgroup.js";
+import { shareControllers } from "./cgroup/controllers.js";
 import { describe } from "./errors.js";
 import { parseKernelCommandLine } from "./kernel-command-line.js";
 import type { RawServices } from "./raw-services.js";
@@ -45,7 +45,7 @@ async function main(): Promise<void> {
   init.onClose = () => die("PID 1 has closed its control socket", "");
 
   const hasCgroups = existsSync(join(cgroups, "cgroup.controllers"));
-  if (hasCgroups) enableControllers(cgroups);
+  if (hasCgroups) shareControllers(cgroups);
   const etcMachineId = env.ZONE_MACHINE_ID ?? "/etc/machine-id";
   const agent = await Agent.start({
     version: VERSION,

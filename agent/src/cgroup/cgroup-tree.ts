@@ -1,10 +1,11 @@
 import { mkdirSync, readdirSync, rmdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { zoneMemoryMax } from "@zone/native";
-import { ZoneError, type zone } from "@zone/proto";
+import type { zone } from "@zone/proto";
 import { agentError, describe, errnoOf } from "../errors.js";
 import { blockSerials } from "./block-serials.js";
 import { readControl, readFlat } from "./control-file.js";
+import { shareControllers } from "./controllers.js";
 import { CGROUP_LIMITS } from "./limits.js";
 import { cgroupFolder, checkCgroupPath } from "./path.js";
 import { applySettings, readResources, settingsOf } from "./resources.js";
@@ -174,29 +175,20 @@ export class CgroupTree {
 /** Makes one cgroup, whose parent hands on all of its controllers. False when it was there, which for the last one is an error. */
 function makeCgroup(folder: string, path: string, last: boolean): boolean {
   try {
-    shareControllers(dirname(folder), path);
+    shareControllers(dirname(folder));
+  } catch (error) {
+    if (errnoOf(error) === "EBUSY") throw busy(path, "its parent has processes of its own");
+    throw failed(path, "cgroup.subtree_control", error);
+  }
+  try {
     mkdirSync(folder);
     return true;
   } catch (error) {
-    if (errnoOf(error) !== "EEXIST") throw error instanceof ZoneError ? error : failed(path, "", error);
+    if (errnoOf(error) !== "EEXIST") throw failed(path, "", error);
     if (!last) return false;
     throw agentError("ALREADY_EXISTS", "CGROUP_EXISTS", `there is a cgroup "${path}" already`, {
       resource: { type: "cgroup", name: path },
     });
-  }
-}
-
-/** A cgroup with processes of its own cannot hand controllers on: cgroup-v2.rst, "No Internal Process Constraint". */
-function shareControllers(folder: string, child: string): void {
-  const missing = (text: string | undefined) => new Set((text ?? "").split(" ").filter(Boolean));
-  const enabled = missing(readControl(folder, "cgroup.subtree_control"));
-  const wanted = [...missing(readControl(folder, "cgroup.controllers"))].filter((name) => !enabled.has(name));
-  if (wanted.length === 0) return;
-  try {
-    writeFileSync(join(folder, "cgroup.subtree_control"), wanted.map((name) => `+${name}`).join(" "));
-  } catch (error) {
-    if (errnoOf(error) !== "EBUSY") throw error;
-    throw busy(child, "its parent has processes of its own");
   }
 }
 

@@ -1,5 +1,5 @@
 import { type CgroupService, type Handlers, toTimestamp, type zone } from "@zone/proto";
-import { streamHandler, unaryHandler } from "../handlers.js";
+import { admittedBy, streamHandler } from "../handlers.js";
 import type { EventHub } from "../system/event-hub.js";
 import { writeFrom } from "../system/stream-writer.js";
 import type { CgroupTree } from "./cgroup-tree.js";
@@ -11,13 +11,7 @@ export function cgroupService(
   news: EventHub<CgroupNews>,
   admit: () => void,
 ): Handlers<typeof CgroupService> {
-  const admitted = <Request, Response>(
-    answer: (request: Request, signal: AbortSignal) => Response | Promise<Response>,
-  ) =>
-    unaryHandler((request: Request, signal) => {
-      admit();
-      return answer(request, signal);
-    });
+  const admitted = admittedBy(admit);
   const nothing = () => ({});
   return {
     create: admitted<zone.agent.v1.CreateCgroupRequest, object>(({ path, resources }) => {

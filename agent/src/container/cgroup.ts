@@ -4,17 +4,6 @@ import { setTimeout } from "node:timers/promises";
 import { applySettings, type Setting } from "../cgroup/resources.js";
 import { errnoOf } from "../errors.js";
 
-/** Lets the children of the cgroup `parent` have limits; those that this kernel has not are left out. Once per start. */
-export function enableControllers(parent: string): void {
-  for (const controller of ["cpu", "memory", "pids", "io", "cpuset", "hugetlb"]) {
-    try {
-      writeFileSync(join(parent, "cgroup.subtree_control"), `+${controller}`);
-    } catch (error) {
-      if (!["ENOENT", "EINVAL"].includes(errnoOf(error) ?? "")) throw error;
-    }
-  }
-}
-
 /** Makes the cgroup `path` with these settings. Leaves nothing when it fails. */
 export function createCgroup(path: string, settings: readonly Setting[]): void {
   mkdirSync(path);
