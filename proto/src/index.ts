@@ -5,6 +5,7 @@ export const agent = zone.agent.v1;
 export const bridge = zone.bridge.v1;
 export { fileDescriptors } from "../gen/descriptors.js";
 export * from "../gen/services.js";
+export { CAPABILITY_NAMES, DEFAULT_CAPABILITY_NAMES, plainCapabilityName } from "./capabilities.js";
 export { type CallOptions, type ClientStream, createClient, type ServiceClient } from "./client.js";
 export { type Code, ZoneError, type ZoneErrorInit } from "./errors.js";
 export {

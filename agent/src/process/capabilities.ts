@@ -1,15 +1,6 @@
 import type { CapabilitySets } from "@zone/native";
+import { CAPABILITY_NAMES, DEFAULT_CAPABILITY_NAMES, plainCapabilityName } from "@zone/proto";
 import { invalid } from "../errors.js";
-
-/** Names of capabilities(7) without CAP_, by number. */
-export const CAPABILITY_NAMES = [
-  ...["CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP"],
-  ...["LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER"],
-  ...["SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE"],
-  ...["SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP"],
-  ...["MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF"],
-  "CHECKPOINT_RESTORE",
-];
 
 /** A set of capabilities: bit n is capability n. */
 export type CapabilityMask = bigint;
@@ -17,17 +8,14 @@ export type CapabilityMask = bigint;
 /** Every capability that Linux 5.9 and later knows. */
 export const ALL_CAPABILITIES: CapabilityMask = (1n << BigInt(CAPABILITY_NAMES.length)) - 1n;
 
-/** What Docker gives a container: https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities */
-export const DEFAULT_CAPABILITIES: CapabilityMask = parseCapabilities([
-  ...["CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID"],
-  ...["SETFCAP", "SETPCAP", "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE"],
-]);
+/** What Docker gives a container. */
+export const DEFAULT_CAPABILITIES: CapabilityMask = parseCapabilities(DEFAULT_CAPABILITY_NAMES);
 
 /** The set of these names: "CAP_CHOWN", "chown" or "ALL". Throws INVALID_CAPABILITY on any other. */
 export function parseCapabilities(names: readonly string[]): CapabilityMask {
   let mask = 0n;
   for (const name of names) {
-    const plain = name.toUpperCase().replace(/^CAP_/, "");
+    const plain = plainCapabilityName(name);
     if (plain === "ALL") {
       mask |= ALL_CAPABILITIES;
       continue;
@@ -42,7 +30,7 @@ export function parseCapabilities(names: readonly string[]): CapabilityMask {
 
 /** The same without an error: of names that somebody else's list may hold, and this kernel not know. */
 export function knownCapabilities(names: readonly string[]): CapabilityMask {
-  return parseCapabilities(names.filter((name) => CAPABILITY_NAMES.includes(name.toUpperCase().replace(/^CAP_/, ""))));
+  return parseCapabilities(names.filter((name) => CAPABILITY_NAMES.includes(plainCapabilityName(name))));
 }
 
 /**

@@ -1,6 +1,7 @@
 import { compileSeccomp, SECCOMP_FLAG, type SeccompAction, type SeccompRule, type SeccompRules } from "@zone/native";
+import { CAPABILITY_NAMES } from "@zone/proto";
 import { describe, errnoOf, invalid } from "../../errors.js";
-import { CAPABILITY_NAMES, type CapabilityMask } from "../../process/capabilities.js";
+import type { CapabilityMask } from "../../process/capabilities.js";
 import type { RuleCondition, SeccompProfile, SyscallRule } from "./profile.js";
 
 /** A filter as seccomp(2) takes it. */
