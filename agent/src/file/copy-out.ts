@@ -1,7 +1,7 @@
 import type { BigIntStats } from "node:fs";
 import { statfsSync } from "node:fs";
 import { closeFd, openAt, openInRoot, readlinkBytesAt, seekData, seekHole } from "@zone/native";
-import { encodeEntry, type SparseRegion, TAR_END, type TarEntry, type TarKind, tarPadding } from "@zone/tar";
+import { encodeEntry, type SparseRegion, statEntry, TAR_END, type TarKind, tarPadding } from "@zone/tar";
 import { deviceNumber, O_PATH } from "../descriptors.js";
 import { agentError, errnoOf } from "../errors.js";
 import { O_NOFOLLOW, O_RDONLY, openRegular, readAt, statOf } from "./descriptors.js";
@@ -171,8 +171,6 @@ function regionsOf(fd: number, size: number): SparseRegion[] | undefined {
   return regions.length === 1 && only?.length === size ? undefined : regions;
 }
 
-const NS = 1_000_000_000n;
-
 function headerOf(
   stat: BigIntStats,
   kind: TarKind,
@@ -180,19 +178,11 @@ function headerOf(
   linkName: string,
   sparse?: readonly SparseRegion[],
 ): Buffer {
-  const nanoseconds = ((stat.mtimeNs % NS) + NS) % NS;
   const isDevice = kind === "block" || kind === "character";
-  const entry: TarEntry = {
-    ...{ kind, name, linkName, sparse },
-    mode: Number(stat.mode & 0o7777n),
-    uid: Number(stat.uid),
-    gid: Number(stat.gid),
-    size: kind === "file" ? Number(stat.size) : 0,
-    mtime: { seconds: Number((stat.mtimeNs - nanoseconds) / NS), nanoseconds: Number(nanoseconds) },
-    ...(isDevice ? deviceNumber(stat.rdev) : { major: 0, minor: 0 }),
-    xattrs: new Map(),
-  };
-  return encodeEntry(entry);
+  return encodeEntry({
+    ...statEntry(stat, kind, name, linkName, sparse),
+    ...(isDevice ? deviceNumber(stat.rdev) : {}),
+  });
 }
 
 function agentTooDeep(path: string): Error {

@@ -1,12 +1,11 @@
-import { type BigIntStats, constants } from "node:fs";
+import { constants } from "node:fs";
 import { type FileHandle, lstat, open, opendir, readlink, stat } from "node:fs/promises";
-import { encodeEntry, type SparseRegion, TAR_END, type TarKind, tarPadding } from "@zone/tar";
+import { encodeEntry, type SparseRegion, statEntry, TAR_END, tarPadding } from "@zone/tar";
 
 const CHUNK_BYTES = 256 * 1024;
 /** Holes are looked for in steps of a file system's block. */
 const BLOCK_BYTES = 4096;
 const MAX_REGIONS = 50_000;
-const NS = 1_000_000_000n;
 
 export interface PackOptions {
   /** Follow a link at `path` itself. */
@@ -26,7 +25,7 @@ export async function* pack(path: string, name: string | undefined, options: Pac
   async function* member(at: Buffer, memberName: string, isTop: boolean): AsyncGenerator<Buffer> {
     const info = await (isTop && options.follow ? stat(at, { bigint: true }) : lstat(at, { bigint: true }));
     if (info.isDirectory()) {
-      yield* chunks.add(headerOf(info, "directory", `${memberName}/`));
+      yield* chunks.add(encodeEntry(statEntry(info, "directory", `${memberName}/`)));
       for await (const entry of await opendir(at, { encoding: "buffer" as BufferEncoding })) {
         const below = entry.name as unknown as Buffer;
         yield* member(Buffer.concat([at, Buffer.from("/"), below]), `${memberName}/${below.toString("latin1")}`, false);
@@ -35,11 +34,13 @@ export async function* pack(path: string, name: string | undefined, options: Pac
     }
     const key = `${info.dev}:${info.ino}`;
     const first = info.nlink > 1n ? links.get(key) : undefined;
-    if (first !== undefined) return yield* chunks.add(headerOf(info, "hardlink", memberName, first));
+    if (first !== undefined) return yield* chunks.add(encodeEntry(statEntry(info, "hardlink", memberName, first)));
     if (info.isFile()) yield* regular(at, memberName, isTop && options.follow, chunks);
     else if (info.isSymbolicLink()) {
-      yield* chunks.add(headerOf(info, "symlink", memberName, (await readlink(at, "buffer")).toString("latin1")));
-    } else if (info.isFIFO()) yield* chunks.add(headerOf(info, "fifo", memberName));
+      yield* chunks.add(
+        encodeEntry(statEntry(info, "symlink", memberName, (await readlink(at, "buffer")).toString("latin1"))),
+      );
+    } else if (info.isFIFO()) yield* chunks.add(encodeEntry(statEntry(info, "fifo", memberName)));
     else return options.leftOut(at.toString(), info.isSocket() ? "a socket" : "a device");
     if (info.nlink > 1n) links.set(key, memberName);
   }
@@ -58,7 +59,7 @@ async function* regular(path: Buffer, name: string, follow: boolean, chunks: Chu
     if (!info.isFile()) throw new Error(`${path} has changed while it was being copied`);
     const size = Number(info.size);
     const regions = info.blocks * 512n < info.size ? await dataOf(file, size) : undefined;
-    yield* chunks.add(headerOf(info, "file", name, "", regions));
+    yield* chunks.add(encodeEntry(statEntry(info, "file", name, "", regions)));
     let written = 0;
     for (const { offset, length } of regions ?? [{ offset: 0, length: size }]) {
       yield* chunks.fill(file, offset, length);
@@ -125,23 +126,4 @@ class Chunks {
     this.#buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES);
     this.#used = 0;
   }
-}
-
-function headerOf(
-  info: BigIntStats,
-  kind: TarKind,
-  name: string,
-  linkName = "",
-  sparse?: readonly SparseRegion[],
-): Buffer {
-  const nanoseconds = ((info.mtimeNs % NS) + NS) % NS;
-  return encodeEntry({
-    ...{ kind, name, linkName, sparse },
-    mode: Number(info.mode & 0o7777n),
-    uid: Number(info.uid),
-    gid: Number(info.gid),
-    size: kind === "file" ? Number(info.size) : 0,
-    mtime: { seconds: Number((info.mtimeNs - nanoseconds) / NS), nanoseconds: Number(nanoseconds) },
-    xattrs: new Map(),
-  });
 }
