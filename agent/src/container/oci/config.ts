@@ -1,4 +1,5 @@
 import { invalid } from "../../errors.js";
+import { type Fields, jsonFields } from "../json-fields.js";
 import { CONTAINER_LIMITS } from "../limits.js";
 import { readProfile, type SeccompProfile } from "../seccomp/profile.js";
 import { formatExactJson, parseExactJson } from "./exact-json.js";
@@ -28,7 +29,7 @@ export interface OciProcess {
   seccomp: SeccompProfile | undefined;
 }
 
-type Fields = Record<string, unknown>;
+const { fields, list } = jsonFields(refuse);
 
 /** Reads config.json of an OCI bundle (runtime-spec 1.x). Throws INVALID_OCI_CONFIG, naming what is wrong. */
 export function checkOciConfig(bytes: Uint8Array): OciConfig {
@@ -120,17 +121,6 @@ export function bundleConfig({ json }: OciConfig, { rootfs, readOnly, cgroupsPat
     if (error instanceof RangeError) throw refuse("it is nested too deeply");
     throw error;
   }
-}
-
-function fields(value: unknown, where: string): Fields {
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Fields;
-  throw refuse(`${where} is no object`);
-}
-
-function list(value: unknown, where: string): unknown[] {
-  if (value === undefined || value === null) return [];
-  if (Array.isArray(value)) return value;
-  throw refuse(`${where} is no list`);
 }
 
 function texts(value: unknown, where: string): string[] {

@@ -1,4 +1,5 @@
 import { invalid } from "../../errors.js";
+import { type Fields, jsonFields } from "../json-fields.js";
 import { parseExactJson } from "../oci/exact-json.js";
 
 /** When a rule counts: all that is named must be so. */
@@ -55,7 +56,7 @@ const FLAGS = new Set(["SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG", "
 /** errno(3) fits in 12 bits: seccomp(2), SECCOMP_RET_ERRNO. */
 const MAX_ERRNO = 4095;
 
-type Fields = Record<string, unknown>;
+const { fields, list } = jsonFields(refuse);
 
 /** Reads a profile as JSON in either form. Throws INVALID_SECCOMP, naming what is wrong and where. */
 export function parseProfile(bytes: Uint8Array): SeccompProfile {
@@ -145,18 +146,6 @@ function action(value: unknown, where: string): string {
   if (typeof value === "string" && ACTIONS.has(value)) return value;
   if (value === "SCMP_ACT_NOTIFY") throw refuse(`${where} is SCMP_ACT_NOTIFY, which is not served: nobody listens`);
   throw refuse(`${where} is no action: SCMP_ACT_ALLOW`);
-}
-
-function fields(value: unknown, where: string): Fields {
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Fields;
-  throw refuse(`${where} is no object`);
-}
-
-/** Absent and null are empty: Go writes both. */
-function list(value: unknown, where: string): unknown[] {
-  if (value === undefined || value === null) return [];
-  if (Array.isArray(value)) return value;
-  throw refuse(`${where} is no list`);
 }
 
 function strings(value: unknown, where: string): string[] {

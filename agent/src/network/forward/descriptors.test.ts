@@ -1,28 +1,17 @@
 import { setImmediate } from "node:timers/promises";
 import type { ForwardCall } from "@zone/proto";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { RunningAgent } from "../../testing/running-agent.js";
+import { describe, expect, it } from "vitest";
 import { NETWORK_LIMITS } from "../limits.js";
 import { ForwardClient } from "../testing/forward-client.js";
+import { tcp, useForwarding } from "../testing/forwarding.js";
 import { failureOf } from "../testing/own-network.js";
-import { Services } from "../testing/services.js";
 
-let agent: RunningAgent;
-const services = new Services();
-
-beforeAll(async () => {
-  agent = await RunningAgent.start();
-});
-afterAll(async () => {
-  await agent.stop();
-  await services.close();
-});
-
-const tcp = (port: number) => ({ tcp: { port } });
+const lab = useForwarding();
+const { services } = lab;
 
 /** Settles when the agent has no more than so many descriptors. */
 async function descriptorsBack(count: number): Promise<void> {
-  while (agent.descriptors("agent") > count) await setImmediate();
+  while (lab.agent.descriptors("agent") > count) await setImmediate();
 }
 
 describe("descriptors", () => {
@@ -44,8 +33,8 @@ describe("descriptors", () => {
       socket.on("end", () => tell("end"));
       socket.on("data", () => heard());
     });
-    const before = agent.descriptors("agent");
-    const client = await ForwardClient.open(agent, tcp(port));
+    const before = lab.agent.descriptors("agent");
+    const client = await ForwardClient.open(lab.agent, tcp(port));
     await client.send("half of it");
     await data;
     leave(client.call);
@@ -55,20 +44,20 @@ describe("descriptors", () => {
   });
 
   it("are closed when the client cancels while the connection is being made", async () => {
-    const before = agent.descriptors("agent");
-    const call = agent.network.forward();
+    const before = lab.agent.descriptors("agent");
+    const call = lab.agent.network.forward();
     call.on("error", () => {});
     call.write({ open: { tcp: { address: "198.51.100.1", port: 9 } } });
-    await agent.network.getSysctl({ name: "kernel.ostype" }); // the call before it has been taken
+    await lab.agent.network.getSysctl({ name: "kernel.ostype" }); // the call before it has been taken
     call.cancel();
     await descriptorsBack(before);
   });
 
   it("do not leak over thousands of connections, and no more than the limit are open at once", async () => {
     const port = await services.add((socket) => socket.pipe(socket));
-    const before = agent.descriptors("agent");
+    const before = lab.agent.descriptors("agent");
     const echo = async (text: string) => {
-      const client = await ForwardClient.open(agent, tcp(port));
+      const client = await ForwardClient.open(lab.agent, tcp(port));
       await client.send(text);
       client.sendEof();
       await client.ended;
@@ -81,9 +70,9 @@ describe("descriptors", () => {
 
     const open: ForwardClient[] = [];
     while (open.length < NETWORK_LIMITS.connections) {
-      open.push(...(await Promise.all(Array.from({ length: 64 }, () => ForwardClient.open(agent, tcp(port))))));
+      open.push(...(await Promise.all(Array.from({ length: 64 }, () => ForwardClient.open(lab.agent, tcp(port))))));
     }
-    const error = await failureOf(ForwardClient.open(agent, tcp(port)));
+    const error = await failureOf(ForwardClient.open(lab.agent, tcp(port)));
     expect(error).toMatchObject({ code: "RESOURCE_EXHAUSTED", reason: "TOO_MANY_CONNECTIONS" });
     // Thousands of cancelled calls at once would be taken for an attack by nghttp2.
     for (const client of open) client.call.end();

@@ -1,39 +1,25 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { RunningAgent } from "../../testing/running-agent.js";
+import { describe, expect, it } from "vitest";
 import { ForwardClient } from "../testing/forward-client.js";
+import { tcp, useForwarding } from "../testing/forwarding.js";
 import { failureOf, OwnNetwork } from "../testing/own-network.js";
 import { Services } from "../testing/services.js";
 
-const work = mkdtempSync(join(tmpdir(), "zone-forward-"));
-
-let agent: RunningAgent;
-const services = new Services();
-
-beforeAll(async () => {
-  agent = await RunningAgent.start();
-});
-afterAll(async () => {
-  await agent.stop();
-  await services.close();
-  rmSync(work, { recursive: true });
-});
-
-const tcp = (port: number) => ({ tcp: { port } });
+const lab = useForwarding();
+const { services } = lab;
 
 describe("what goes wrong is told", () => {
   it("a refused connection", async () => {
-    const open = ForwardClient.open(agent, tcp(await Services.unusedPort()));
+    const open = ForwardClient.open(lab.agent, tcp(await Services.unusedPort()));
     await expect(failureOf(open)).resolves.toMatchObject({ code: "UNAVAILABLE", reason: "CONNECTION_REFUSED" });
   });
 
   it("a Unix socket that is not there, or that is none", async () => {
-    const file = join(work, "file");
+    const file = join(lab.work, "file");
     writeFileSync(file, "");
-    for (const path of [join(work, "missing.sock"), file, `${file}/below`]) {
-      const error = await failureOf(ForwardClient.open(agent, { unix: { path } }));
+    for (const path of [join(lab.work, "missing.sock"), file, `${file}/below`]) {
+      const error = await failureOf(ForwardClient.open(lab.agent, { unix: { path } }));
       expect(error).toMatchObject({ code: "UNAVAILABLE", reason: "CONNECTION_REFUSED" });
       expect(error.message).toContain(path);
     }
@@ -41,14 +27,14 @@ describe("what goes wrong is told", () => {
 
   it("a connection that is reset", async () => {
     const port = await services.add((socket) => socket.once("data", () => socket.resetAndDestroy()));
-    const client = await ForwardClient.open(agent, tcp(port));
+    const client = await ForwardClient.open(lab.agent, tcp(port));
     await client.send("go away");
     await expect(failureOf(client.ended)).resolves.toMatchObject({ code: "UNAVAILABLE", reason: "CONNECTION_RESET" });
     expect(client.sawEof).toBe(false);
   });
 
   it("a container that is not there", async () => {
-    const open = ForwardClient.open(agent, { unix: { containerId: "nobody", path: "/run/x.sock" } });
+    const open = ForwardClient.open(lab.agent, { unix: { containerId: "nobody", path: "/run/x.sock" } });
     await expect(failureOf(open)).resolves.toMatchObject({ code: "NOT_FOUND", reason: "CONTAINER_UNKNOWN" });
   });
 
@@ -62,34 +48,34 @@ describe("what goes wrong is told", () => {
     ["INVALID_ADDRESS", { unix: { path: `/${"x".repeat(5000)}` } }],
     ["INVALID_TIME", { tcp: { port: 80 }, connectTimeoutMs: 120_001 }],
   ])("%s: %j", async (reason, open) => {
-    const error = await failureOf(ForwardClient.open(agent, open));
+    const error = await failureOf(ForwardClient.open(lab.agent, open));
     expect(error).toMatchObject({ code: "INVALID_ARGUMENT", reason });
   });
 
   it("a first message that is not `open`, and a second one that is", async () => {
-    const first = agent.network.forward();
+    const first = lab.agent.network.forward();
     const failed = new Promise((_, reject) => first.on("error", reject));
     first.write({ data: Buffer.from("x") });
     await expect(failureOf(failed)).resolves.toMatchObject({ code: "INVALID_ARGUMENT", reason: "OPEN_EXPECTED" });
 
-    const none = agent.network.forward();
+    const none = lab.agent.network.forward();
     const ended = new Promise((_, reject) => none.on("error", reject));
     none.end();
     await expect(failureOf(ended)).resolves.toMatchObject({ code: "INVALID_ARGUMENT", reason: "OPEN_EXPECTED" });
 
     const port = await services.add((socket) => socket.resume());
-    const client = await ForwardClient.open(agent, tcp(port));
+    const client = await ForwardClient.open(lab.agent, tcp(port));
     client.call.write({ open: tcp(port) });
     await expect(failureOf(client.ended)).resolves.toMatchObject({ reason: "OPEN_EXPECTED" });
   });
 
   it("data after the eof, and too much of it in a message", async () => {
     const port = await services.add((socket) => socket.resume());
-    const late = await ForwardClient.open(agent, tcp(port));
+    const late = await ForwardClient.open(lab.agent, tcp(port));
     late.call.write({ eof: {} });
     late.call.write({ data: Buffer.from("late") });
     await expect(failureOf(late.ended)).resolves.toMatchObject({ reason: "OPEN_EXPECTED" });
-    const large = await ForwardClient.open(agent, tcp(port));
+    const large = await ForwardClient.open(lab.agent, tcp(port));
     large.call.write({ data: Buffer.alloc(256 * 1024 + 1) });
     await expect(failureOf(large.ended)).resolves.toMatchObject({ code: "INVALID_ARGUMENT", reason: "INVALID_SIZE" });
   });

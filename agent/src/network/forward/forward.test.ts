@@ -1,27 +1,11 @@
-import { mkdtempSync, rmSync } from "node:fs";
 import type { Socket } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { RunningAgent } from "../../testing/running-agent.js";
+import { describe, expect, it } from "vitest";
 import { ForwardClient } from "../testing/forward-client.js";
-import { Services } from "../testing/services.js";
+import { tcp, useForwarding } from "../testing/forwarding.js";
 
-const work = mkdtempSync(join(tmpdir(), "zone-forward-"));
-
-let agent: RunningAgent;
-const services = new Services();
-
-beforeAll(async () => {
-  agent = await RunningAgent.start();
-});
-afterAll(async () => {
-  await agent.stop();
-  await services.close();
-  rmSync(work, { recursive: true });
-});
-
-const tcp = (port: number) => ({ tcp: { port } });
+const lab = useForwarding();
+const { services } = lab;
 
 describe("a connection", () => {
   it("carries bytes both ways, each to its own end", async () => {
@@ -33,7 +17,7 @@ describe("a connection", () => {
         socket.end("bye");
       });
     });
-    const client = await ForwardClient.open(agent, tcp(port));
+    const client = await ForwardClient.open(lab.agent, tcp(port));
     await client.send("hello ");
     await client.send("there");
     expect(client.receivedBytes).toBe(0);
@@ -56,7 +40,7 @@ describe("a connection", () => {
       });
       socket.on("end", taken);
     });
-    const client = await ForwardClient.open(agent, tcp(port));
+    const client = await ForwardClient.open(lab.agent, tcp(port));
     await client.until(() => client.sawEof);
     await client.send("still ");
     await client.send("heard");
@@ -69,16 +53,16 @@ describe("a connection", () => {
 
   it("finds a service on ::1 when 127.0.0.1 has none", async () => {
     const port = await services.add((socket) => socket.end("six"), { host: "::1", port: 0, ipv6Only: true });
-    const client = await ForwardClient.open(agent, tcp(port));
+    const client = await ForwardClient.open(lab.agent, tcp(port));
     client.sendEof();
     await client.ended;
     expect(client.received.toString()).toBe("six");
   });
 
   it("reaches a Unix socket", async () => {
-    const path = join(work, "echo.sock");
+    const path = join(lab.work, "echo.sock");
     await services.add((socket) => socket.pipe(socket), { path });
-    const client = await ForwardClient.open(agent, { unix: { path } });
+    const client = await ForwardClient.open(lab.agent, { unix: { path } });
     await client.send("over a file");
     client.sendEof();
     await client.ended;
@@ -86,7 +70,7 @@ describe("a connection", () => {
   });
 
   it("passes on what a service has said before it closed, though more is being sent to it", async () => {
-    const path = join(work, "rude.sock");
+    const path = join(lab.work, "rude.sock");
     await services.add(
       (socket) => {
         // It answers, reads nothing, and goes.
@@ -96,7 +80,7 @@ describe("a connection", () => {
       { path },
     );
     for (let round = 0; round < 20; round++) {
-      const client = await ForwardClient.open(agent, { unix: { path } });
+      const client = await ForwardClient.open(lab.agent, { unix: { path } });
       client.call.on("error", () => {});
       for (let i = 0; i < 4; i++) client.call.write({ data: Buffer.alloc(64 * 1024) });
       client.sendEof();
@@ -121,7 +105,7 @@ describe("back-pressure", () => {
       };
       more();
     });
-    const client = await ForwardClient.open(agent, tcp(port));
+    const client = await ForwardClient.open(lab.agent, tcp(port));
     await client.until(() => client.receivedBytes > 0);
     client.call.pause();
     let before = -1;
@@ -141,7 +125,7 @@ describe("back-pressure", () => {
     const port = await services.add((socket) => {
       service = socket.pause();
     });
-    const client = await ForwardClient.open(agent, tcp(port));
+    const client = await ForwardClient.open(lab.agent, tcp(port));
     let sent = 0;
     let full = false;
     while (!full) {
