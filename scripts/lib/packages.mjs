@@ -38,6 +38,7 @@ export const testPackages = [
   { name: "umoci", has: "umoci", why: "makes multi-layer images for the tests" },
   { name: "python3-minimal", has: "python3", why: "is the adversary that swaps links, and reads disks, in the tests" },
   { name: "iproute2", has: "ip", why: "makes links for the network's tests, and is what they compare with" },
+  { name: "xfsprogs", has: "mkfs.xfs", why: "makes the XFS file systems that the mount tests freeze and grow" },
   { name: "shellcheck", has: "shellcheck", why: "checks the shell scripts" },
 ];
 
