@@ -21,6 +21,13 @@ describe("System", () => {
     expect(info).toMatchObject({ agentVersion: "0.1.0", imageVersion: "1.2.3", protocolMin: 1, protocolMax: 1 });
     expect(info.bootId).toMatch(/^[0-9a-f-]{36}$/);
     expect(Number(info.agentPssBytes)).toBeGreaterThan(1 << 20);
+    const brief = await agent.system.info({ brief: true });
+    expect(brief).toMatchObject({
+      agentRssBytes: 0,
+      agentPssBytes: 0,
+      agentFds: 0,
+      memoryTotalBytes: info.memoryTotalBytes,
+    });
     expect(Number(info.agentReadyMs)).toBeGreaterThan(0);
     expect(info.features).toContain("process");
     expect(agent.session.hello.agentVersion).toBe("0.1.0");

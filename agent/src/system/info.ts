@@ -3,7 +3,7 @@ import { arch, cpus, freemem, hostname, release, totalmem, version } from "node:
 import { parseStat, TICKS_PER_SECOND } from "../process/tasks.js";
 
 /** Figures of the zone that are read when they are asked for. */
-export interface ZoneFigures {
+export interface ZoneFigures extends Partial<CountedFigures> {
   kernelRelease: string;
   kernelVersion: string;
   architecture: string;
@@ -13,15 +13,18 @@ export interface ZoneFigures {
   memoryTotalBytes: number;
   memoryAvailableBytes: number;
   uptimeMs: number;
+}
+
+/** Those for which something has to be counted: pages, descriptors, every process of the zone. */
+interface CountedFigures {
   agentRssBytes: number;
   agentPssBytes: number;
   agentFds: number;
   zombies: number;
 }
 
-/** Reads them from uname(2) and /proc. */
-export function zoneFigures(): ZoneFigures {
-  const memory = read("/proc/self/smaps_rollup");
+/** Reads them from uname(2) and /proc; with `brief`, without those that are counted. */
+export function zoneFigures(brief: boolean): ZoneFigures {
   return {
     kernelRelease: release(),
     kernelVersion: version(),
@@ -32,6 +35,13 @@ export function zoneFigures(): ZoneFigures {
     memoryTotalBytes: totalmem(),
     memoryAvailableBytes: kib(read("/proc/meminfo"), "MemAvailable") ?? freemem(),
     uptimeMs: uptimeMs(),
+    ...(brief ? {} : countedFigures()),
+  };
+}
+
+function countedFigures(): CountedFigures {
+  const memory = read("/proc/self/smaps_rollup");
+  return {
     agentRssBytes: kib(memory, "Rss") ?? process.memoryUsage.rss(),
     agentPssBytes: kib(memory, "Pss") ?? 0,
     agentFds: readdirSync("/proc/self/fd").length - 1, // without the one that lists them

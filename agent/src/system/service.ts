@@ -37,7 +37,7 @@ const ONLINE_PATHS = { system: "/sys/devices/system", meminfo: "/proc/meminfo" }
 /** zone.agent.v1.System. */
 export function systemService(parts: SystemParts): Handlers<typeof SystemService> {
   return {
-    info: unaryHandler(() => info(parts)),
+    info: unaryHandler((request) => info(parts, request.brief)),
     setTime: unaryHandler((request) => ({ adjustedMs: adjustClock(checkTime(request.time)) })),
     addEntropy: unaryHandler((request) => {
       addEntropy(checkEntropy(request.entropy));
@@ -106,9 +106,9 @@ function logCursor(field: number | null | undefined, logs: LogRing): number {
   );
 }
 
-function info(parts: SystemParts): zone.agent.v1.InfoResponse.$Properties {
+function info(parts: SystemParts, brief: boolean): zone.agent.v1.InfoResponse.$Properties {
   return {
-    ...zoneFigures(),
+    ...zoneFigures(brief),
     ...parts.identity(),
     ...parts.startup(),
     agentVersion: parts.agentVersion,

@@ -153,7 +153,7 @@ export async function setClock(client: grpc.Client, clock: HostClock): Promise<n
   let adjusted = 0;
   for (let tries = 0; tries < TRIES; tries++) {
     const before = clock.wall();
-    const { time } = await system.info({}, call);
+    const { time } = await system.info({ brief: true }, call);
     const after = clock.wall();
     const behind = (before + after) / 2 - finite(fromTimestamp(time));
     if (Math.abs(behind) <= CLOCK_SLACK_MS + Math.abs(after - before) / 2) break;

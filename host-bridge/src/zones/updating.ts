@@ -100,7 +100,7 @@ export async function applyUpdate({ run, journal, log, contained }: UpdatedZone,
   let vcpus = journal.record.vcpus ?? oldVcpus;
   const limit = (to: ZoneSpec) => container.update({ id: MAIN, limits: limitsOf(to, vcpus) }, { timeoutMs: CALL_MS });
   try {
-    const before = newBytes > oldBytes ? await system.info({}, { timeoutMs: CALL_MS }) : undefined;
+    const before = newBytes > oldBytes ? await system.info({ brief: true }, { timeoutMs: CALL_MS }) : undefined;
     if (newBytes !== oldBytes) {
       undo.push(() => domain.setMemory(oldBytes));
       hasBytes = await domain.setMemory(newBytes);

@@ -90,7 +90,7 @@ export class ZoneLink {
   }
 
   async #askRestarts(client: grpc.Client): Promise<number> {
-    const info = await createClient(SystemService, client).info({}, { timeoutMs: INFO_TIMEOUT_MS });
+    const info = await createClient(SystemService, client).info({ brief: true }, { timeoutMs: INFO_TIMEOUT_MS });
     const { agentRestarts } = info;
     if (this.#lastRestarts !== undefined && agentRestarts !== this.#lastRestarts)
       this.#listener.onLink("agent-restarted");

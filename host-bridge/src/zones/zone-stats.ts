@@ -55,7 +55,7 @@ async function zonePart(zone: Zone, contained: boolean): Promise<StatsMessage> {
   const call = { timeoutMs: ZONE_MS };
   const client = await zone.access.client(AbortSignal.timeout(ZONE_MS), ZONE_MS);
   const [info, container, network] = await Promise.all([
-    createClient(SystemService, client).info({}, call),
+    createClient(SystemService, client).info({ brief: true }, call),
     contained ? createClient(ContainerService, client).stats({ id: MAIN }, call) : undefined,
     createClient(NetworkService, client).listLinks({}, call),
   ]);

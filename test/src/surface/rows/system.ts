@@ -53,6 +53,14 @@ export const systemRows: Row[] = [
     for (const number of [...numbers, answer.agentPssBytes, answer.agentFds, answer.agentReadyMs])
       expect(number).toBeGreaterThan(0);
   }),
+  works("System.Info", ["InfoRequest.brief"], "leaves out what has to be counted", async (zone) => {
+    const answer = await zone.bridge.system.info({ brief: true }, zone.in());
+    const { agentRssBytes, agentPssBytes, agentFds, zombies } = answer;
+    expect({ agentRssBytes, agentPssBytes, agentFds, zombies }).toEqual({
+      ...{ agentRssBytes: 0, agentPssBytes: 0, agentFds: 0, zombies: 0 },
+    });
+    expect(answer.memoryTotalBytes).toBeGreaterThan(0);
+  }),
 
   works("System.SetTime", ["SetTimeRequest.time"], "sets the clock, and says what it was off by", async (zone) => {
     const forward = await setTime(zone, Date.now() + HOUR_MS);
