@@ -36,8 +36,6 @@ export interface Addon {
   addEntropy(bytes: Uint8Array): void;
   setHostname(name: string): void;
   loadModule(path: string, parameters: string): void;
-  openPidFd(pid: number): number;
-  adjustClock(offsetUs: number): void;
   peerCredentials(fd: number): { pid: number; uid: number; gid: number };
 
   openInRoot(rootFd: number, path: Name, flags: number, mode: number, resolve: number): number;

@@ -27,7 +27,6 @@ import {
   mknodAt,
   openAt,
   openInRoot,
-  readlinkAt,
   readlinkBytesAt,
   renameAt,
   seekData,
@@ -96,8 +95,8 @@ describe("files by descriptor and name", () => {
     expect(readlinkSync(join(dir, "link"))).toBe("/etc/passwd");
     expect(caught(() => openAt(dirFd, "link", O_RDONLY | O_NOFOLLOW))).toMatchObject({ code: "ELOOP" });
     const link = kept(openAt(dirFd, "link", O_PATH | O_NOFOLLOW));
-    expect(readlinkAt(link)).toBe("/etc/passwd");
-    expect(caught(() => readlinkAt(dirFd))).toMatchObject({ code: "EINVAL", syscall: "readlinkat" });
+    expect(readlinkBytesAt(link).toString()).toBe("/etc/passwd");
+    expect(caught(() => readlinkBytesAt(dirFd))).toMatchObject({ code: "EINVAL", syscall: "readlinkat" });
     const before = statSync("/etc/passwd", { bigint: true });
     setTimes(link, 1n, 2n);
     expect(lstatSync(join(dir, "link"), { bigint: true })).toMatchObject({ atimeNs: 1n, mtimeNs: 2n });
@@ -110,7 +109,6 @@ describe("files by descriptor and name", () => {
     expect(readdirSync(dir, { encoding: "buffer" })).toEqual([name]);
     const link = kept(openAt(dirFd, name, O_PATH | O_NOFOLLOW));
     expect(readlinkBytesAt(link)).toEqual(name);
-    expect(caught(() => readlinkAt(link))).toMatchObject({ code: "EILSEQ" });
     unlinkAt(dirFd, name);
     expect(caught(() => openAt(dirFd, Buffer.from("a\0b"), O_RDONLY))).toMatchObject({ code: "ERR_INVALID_ARG_VALUE" });
     expect(caught(() => openAt(dirFd, Buffer.alloc(4096, 97), O_RDONLY))).toMatchObject({ code: "ENAMETOOLONG" });

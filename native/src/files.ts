@@ -84,20 +84,6 @@ export function readlinkBytesAt(fd: number): Buffer {
   return addon().readlinkAt(fd);
 }
 
-/** The same as text. Throws EILSEQ rather than alter what is not UTF-8. */
-export function readlinkAt(fd: number): string {
-  try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(readlinkBytesAt(fd));
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
-    throw Object.assign(new Error("EILSEQ: the link's target is not UTF-8, readlinkat"), {
-      code: "EILSEQ",
-      errno: -84,
-      syscall: "readlinkat",
-    });
-  }
-}
-
 /**
  * Sets times in nanoseconds since 1970 (negative: before); undefined leaves one as it is. For anything that `fd` may be, a
  * symbolic link included; O_PATH will do. A file system clamps what it cannot hold (ext4: 1901 to 2446). utimensat(2) AT_EMPTY_PATH.

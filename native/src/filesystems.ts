@@ -2,8 +2,8 @@ import { addon, type FsCall } from "./addon.js";
 
 /*
  * Calls on a whole file system, by a descriptor of anything in it (`blockDeviceBytes`: of a device), which must not be O_PATH
- * (EBADF). They take as long as the disk does, up to many seconds; the plain ones block the event loop for that time, the ones
- * that return a promise run on libuv's thread pool, with a duplicate of the descriptor.
+ * (EBADF). They take as long as the disk does, up to many seconds: so they run on libuv's thread pool, with a duplicate of the
+ * descriptor.
  */
 
 /** Call numbers of filesystems.c. */
@@ -17,72 +17,42 @@ const CALL = {
   syncAll: 6,
 } as const satisfies Record<string, FsCall>;
 
-/** Writes everything out and stops all writers until thawFs(). EBUSY when it is frozen already. ioctl FIFREEZE, ioctl_fs(2). */
-export function freezeFs(fd: number): void {
-  addon().fsCall(CALL.freeze, fd, 0n);
+/** Writes everything out and stops all writers until the thaw. EBUSY when it is frozen already. ioctl FIFREEZE, ioctl_fs(2). */
+export async function freezeFsAsync(fd: number): Promise<void> {
+  await addon().fsCallAsync(CALL.freeze, fd, 0n);
 }
 
 /** Lets writers go on. EINVAL when it is not frozen. FITHAW. */
+export async function thawFsAsync(fd: number): Promise<void> {
+  await addon().fsCallAsync(CALL.thaw, fd, 0n);
+}
+
+/** The same on this thread: for who must not go on before. A thaw has nothing to write. */
 export function thawFs(fd: number): void {
   addon().fsCall(CALL.thaw, fd, 0n);
 }
 
 /** Tells the device of all unused extents of at least that many bytes; the bytes that were discarded. EOPNOTSUPP; EINVAL for more bytes than a group of ext4 has. FITRIM, fstrim(8). */
-export function trimFs(fd: number, minimumBytes: number): number {
-  return Number(addon().fsCall(CALL.trim, fd, BigInt(minimumBytes)));
-}
-
-/** Grows a mounted ext4 to so many of its blocks (statfs bsize). ENOSPC or EINVAL when the device is smaller. EXT4_IOC_RESIZE_FS, resize2fs(8). */
-export function resizeExt4(fd: number, blocks: bigint): void {
-  addon().fsCall(CALL.resizeExt4, fd, blocks);
-}
-
-/** Grows a mounted XFS to so many of its blocks; its share of inodes stays. XFS_IOC_FSGROWFSDATA, xfs_growfs(8). */
-export function growXfs(fd: number, blocks: bigint): void {
-  addon().fsCall(CALL.growXfs, fd, blocks);
-}
-
-/** Writes out one file system; throws EIO when writing failed. syncfs(2). */
-export function syncFs(fd: number): void {
-  addon().fsCall(CALL.syncFs, fd, 0n);
-}
-
-/** Writes out all file systems. sync(2). */
-export function syncAll(): void {
-  addon().fsCall(CALL.syncAll, -1, 0n);
-}
-
-/** As freezeFs(), on another thread. */
-export async function freezeFsAsync(fd: number): Promise<void> {
-  await addon().fsCallAsync(CALL.freeze, fd, 0n);
-}
-
-/** As thawFs(), on another thread. */
-export async function thawFsAsync(fd: number): Promise<void> {
-  await addon().fsCallAsync(CALL.thaw, fd, 0n);
-}
-
-/** As trimFs(), on another thread. */
 export async function trimFsAsync(fd: number, minimumBytes: number): Promise<number> {
   return Number(await addon().fsCallAsync(CALL.trim, fd, BigInt(minimumBytes)));
 }
 
-/** As resizeExt4(), on another thread. */
+/** Grows a mounted ext4 to so many of its blocks (statfs bsize). ENOSPC or EINVAL when the device is smaller. EXT4_IOC_RESIZE_FS, resize2fs(8). */
 export async function resizeExt4Async(fd: number, blocks: bigint): Promise<void> {
   await addon().fsCallAsync(CALL.resizeExt4, fd, blocks);
 }
 
-/** As growXfs(), on another thread. */
+/** Grows a mounted XFS to so many of its blocks; its share of inodes stays. XFS_IOC_FSGROWFSDATA, xfs_growfs(8). */
 export async function growXfsAsync(fd: number, blocks: bigint): Promise<void> {
   await addon().fsCallAsync(CALL.growXfs, fd, blocks);
 }
 
-/** As syncFs(), on another thread. */
+/** Writes out one file system; rejects with EIO when writing failed. syncfs(2). */
 export async function syncFsAsync(fd: number): Promise<void> {
   await addon().fsCallAsync(CALL.syncFs, fd, 0n);
 }
 
-/** As syncAll(), on another thread. */
+/** Writes out all file systems. sync(2). */
 export async function syncAllAsync(): Promise<void> {
   await addon().fsCallAsync(CALL.syncAll, -1, 0n);
 }

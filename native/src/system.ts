@@ -61,27 +61,3 @@ export function setHostname(name: string): void {
 export function loadModule(path: string, parameters = ""): void {
   addon().loadModule(path, parameters);
 }
-
-/** A descriptor of a process, that is of it and never of another with its number later; it polls readable when it ends. pidfd_open(2). */
-export function openPidFd(pid: number): number {
-  return addon().openPidFd(pid);
-}
-
-/** The largest offset that adjustClock() takes; at 0.5 ms a second, it lasts 20 s for each 10 ms. */
-export const MAX_SLEW_MS = 2000;
-
-/**
- * Moves the clock by `offsetMs` (fractions count) without a jump: the kernel makes its seconds 0.5 ms shorter or longer until
- * it is there. Replaces what is left of an earlier call. EINVAL beyond MAX_SLEW_MS: set the clock then. adjtimex(2)
- * ADJ_OFFSET_SINGLESHOT, as adjtime(3).
- */
-export function adjustClock(offsetMs: number): void {
-  if (!(Math.abs(offsetMs) <= MAX_SLEW_MS)) {
-    throw Object.assign(new Error(`EINVAL: an offset of ${offsetMs} ms is too large to slew, adjtimex`), {
-      code: "EINVAL",
-      errno: -22,
-      syscall: "adjtimex",
-    });
-  }
-  addon().adjustClock(Math.round(offsetMs * 1000));
-}

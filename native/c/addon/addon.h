@@ -98,8 +98,6 @@ napi_value za_set_time(napi_env env, napi_callback_info info);
 napi_value za_add_entropy(napi_env env, napi_callback_info info);
 napi_value za_set_hostname(napi_env env, napi_callback_info info);
 napi_value za_load_module(napi_env env, napi_callback_info info);
-napi_value za_open_pid_fd(napi_env env, napi_callback_info info);
-napi_value za_adjust_clock(napi_env env, napi_callback_info info);
 /* sockets.c */
 napi_value za_peer_credentials(napi_env env, napi_callback_info info);
 napi_value za_send_packet(napi_env env, napi_callback_info info);

@@ -60,8 +60,6 @@ static const struct {
 	{"addEntropy", za_add_entropy},
 	{"setHostname", za_set_hostname},
 	{"loadModule", za_load_module},
-	{"openPidFd", za_open_pid_fd},
-	{"adjustClock", za_adjust_clock},
 	{"peerCredentials", za_peer_credentials},
 	{"sendPacket", za_send_packet},
 	{"receivePacket", za_receive_packet},

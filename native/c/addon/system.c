@@ -11,7 +11,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
-#include <sys/timex.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -114,25 +113,4 @@ napi_value za_load_module(napi_env env, napi_callback_info info)
 	int errnum = syscall(SYS_finit_module, fd, parameters, 0) == 0 ? 0 : errno;
 	close(fd);
 	return errnum && errnum != EEXIST ? za_fail(env, errnum, "finit_module", path) : za_undefined(env);
-}
-
-napi_value za_open_pid_fd(napi_env env, napi_callback_info info)
-{
-	napi_value argv[1];
-	int pid;
-	if (!za_args(env, info, 1, argv) || !za_int(env, argv[0], &pid))
-		return NULL;
-	long fd = syscall(SYS_pidfd_open, pid, 0); /* close-on-exec by itself */
-	return fd < 0 ? za_fail(env, errno, "pidfd_open", NULL) : za_number(env, fd);
-}
-
-napi_value za_adjust_clock(napi_env env, napi_callback_info info)
-{
-	napi_value argv[1];
-	int us;
-	if (!za_args(env, info, 1, argv) || !za_int(env, argv[0], &us))
-		return NULL;
-	struct timex change = {.modes = ADJ_OFFSET_SINGLESHOT, .offset = us};
-	/* What it returns is the state of the clock, TIME_ERROR included: not a failure. */
-	return adjtimex(&change) < 0 ? za_fail(env, errno, "adjtimex", NULL) : za_undefined(env);
 }

@@ -18,7 +18,6 @@ import {
 } from "node:fs";
 import {
   addEntropy,
-  adjustClock,
   attachDevicePolicy,
   blockDeviceBytes,
   closeFd,
@@ -33,7 +32,6 @@ import {
   NETLINK,
   NetlinkSocket,
   openAt,
-  openPidFd,
   openTree,
   PROPAGATION,
   reconfigureFs,
@@ -224,9 +222,7 @@ function files(): void {
 }
 
 function system(): void {
-  adjustClock(1.5);
   addEntropy(Buffer.from("probe"));
-  closeFd(openPidFd(1));
 }
 
 const steps = { mounts, overlay, netlink, devices, seccomp, growing, files, system };
