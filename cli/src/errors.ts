@@ -39,6 +39,7 @@ const KNOWN: Record<string, { advice?: string; exitCode?: number }> = {
   NAME_IN_USE: { advice: "choose another --name, or `zonectl rm` the zone that has it" },
   ZONE_RUNNING: { advice: "stop it first, or use `zonectl rm -f`" },
   ZONE_NOT_RUNNING: { advice: "`zonectl ls -a` shows its state" },
+  ZONE_PAUSED: { advice: "`zonectl unpause` lets it go on" },
   NO_COMMAND: { advice: "give one after the image" },
   NO_HYPERVISOR: { advice: "`zonectl doctor` says what is missing" },
   NO_ZONE_IMAGE: { advice: "`zonectl doctor` says what is missing" },
